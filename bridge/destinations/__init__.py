@@ -1,0 +1,28 @@
+"""The port to a backend, and one module for each kind."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bridge.model import Outcome
+from bridge.payload import Request
+
+
+class Destination(Protocol):
+    """One backend. Knows how to send one request and to read the answer, and nothing of queues."""
+
+    @property
+    def name(self) -> str:
+        """The configured name: labels metrics and names the cursor."""
+        ...
+
+    async def send(self, request: Request) -> Outcome:
+        """Send once and say what it came to; never raises for what the backend or network did.
+
+        Only an answer that acknowledges the records is `Verdict.DELIVERED`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,110 @@
+"""The journal: the durable, ordered store of batches between reading and delivering.
+
+The promise, in words:
+
+1. What `append` returned for is on disk: the batch, the fingerprints that make a re-read
+   recognisable, and the app's position, all in one transaction. A crash leaves all or nothing.
+2. An entry is stored once: what was seen before is recognised inside the writing transaction.
+3. Batches are numbered from 1 upward in the order they become visible; a number is never used
+   again, not even after every batch is gone or the process restarted.
+4. A destination's cursor moves only by `advance`; positions and cursors never move back.
+5. A batch is removed only when every destination in use has passed it.
+6. ``max_bytes`` bounds the live batches. At the bound only `append` is refused (`JournalFull`,
+   nothing moved); cursors, dead letters and clean-up go on, so that the journal empties.
+7. One process at a time. A corrupt, foreign or newer file stops the start and is never replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What one destination has still to deliver."""
+
+    destination: str
+    cursor: int
+    batches: int
+    records: int
+    oldest: Tick | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The journal at one moment: live batch bytes, dead letters, the state of each destination."""
+
+    live_bytes: int
+    max_bytes: int
+    last_seq: int
+    dead_letters: int
+    backlogs: tuple[Backlog, ...]
+
+
+class Journal(Protocol):
+    """The store's port. Every method raises `JournalError` when the store cannot do its part."""
+
+    async def app(self, name: str) -> AppRecord | None:
+        """What is known of the app, None when it was never begun."""
+        ...
+
+    async def begin(self, record: AppRecord) -> None:
+        """Commit a new app's start, or a known app's new stream and filters (position kept)."""
+        ...
+
+    async def anchor(self, app: str, at_or_below: Tick) -> Anchor | None:
+        """The newest tick at or below the given one that holds journaled entries, with them."""
+        ...
+
+    async def append(self, append: Append) -> Appended:
+        """Store a proved walk: unseen entries as batches, fingerprints, position.
+
+        An append that adds no entry and does not raise the position by at least a minute of
+        ticks commits nothing (an idle app costs no disk write); the caller keeps the position.
+
+        Raises:
+            JournalFull: live batches fill the journal; nothing was stored or moved.
+        """
+        ...
+
+    async def prune(self, app: str, below: Tick) -> None:
+        """Forget the app's fingerprints below a tick that no read may return again."""
+        ...
+
+    async def attach(self, destination: str) -> int:
+        """Put a destination in use and return its cursor; a new one starts at the oldest batch."""
+        ...
+
+    async def read(self, after: int, *, max_batches: int, max_size: int) -> Sequence[Batch]:
+        """The next batches after a sequence number, in order.
+
+        At least one when there is any, then no more than ``max_batches`` and no more than
+        ``max_size`` bytes before compression in all.
+        """
+        ...
+
+    async def advance(
+        self, destination: str, cursor: int, dead_letters: Sequence[DeadLetter] = ()
+    ) -> None:
+        """Move a destination's cursor and store its dead letters; remove what all have passed."""
+        ...
+
+    async def wait_for_batch(self, after: int) -> None:
+        """Return once a batch with a higher sequence number is visible."""
+        ...
+
+    async def wait_for_room(self) -> None:
+        """Return once an append would not be refused as `JournalFull`."""
+        ...
+
+    async def stats(self) -> Stats:
+        """The journal's own figures."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was submitted and release the file."""
+        ...

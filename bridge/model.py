@@ -1,0 +1,197 @@
+"""The frozen values that every room of the bridge shares.
+
+Time is counted in ticks: whole microseconds since the Unix epoch, UTC, the finest step the Logs
+API shows. Windows are half-open, ``[floor, ceiling)``; the API's own bounds are exclusive on both
+sides (Logs REST API, "Time-based Filtering"), which only `Query` speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+Tick: TypeAlias = int
+Json: TypeAlias = Any
+
+MILLISECOND: Final[Tick] = 1_000
+SECOND: Final[Tick] = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What one stream selects at the API; empty means the whole account.
+
+    ``labels`` are the API's ``extra_filters``, as (key, value) pairs in configured order.
+    """
+
+    app_id: str | None = None
+    revision: str | None = None
+    search: str | None = None
+    level: str | None = None
+    job_id: str | None = None
+    request_id: str | None = None
+    traceback: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One request: entries with ``since < timestamp < until``, newest first, at most ``limit``.
+
+    ``until`` is None for the open top of the live edge. ``since`` is always sent: without it the
+    API answers with "recent" entries of its own choosing.
+    """
+
+    filter: Filter
+    since: Tick
+    until: Tick | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One log entry as the API gave it.
+
+    ``raw`` is the decoded JSON value, normally an object but never trusted to be one. ``tick`` is
+    its ``timestamp``, or None where that is missing or cannot be read as a time.
+    """
+
+    raw: Json
+    tick: Tick | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The answer to one request, in the order the server gave it.
+
+    ``served_at`` is the answer's ``Date`` (whole seconds, so never later than the real moment),
+    None when the server sent none.
+    """
+
+    entries: tuple[Entry, ...]
+    served_at: Tick | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """An entry with its identity: ``uid`` is the 16-byte fingerprint, the `log.record.uid`.
+
+    ``tick`` orders it in its window; an entry without a readable time borrows a neighbour's.
+    """
+
+    entry: Entry
+    tick: Tick
+    uid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The journaled entries of one app on one tick; a page that shows them reaches that tick."""
+
+    tick: Tick
+    uids: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One encoded ``ExportLogsServiceRequest`` of ``records`` log records.
+
+    ``size`` is its length in bytes before compression, ``gzip`` its one gzip member.
+    """
+
+    records: int
+    size: int
+    gzip: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A journaled `Encoded`: ``seq`` orders all batches of the journal and is never reused.
+
+    ``journaled_at`` is the bridge's wall clock when the batch was stored.
+    """
+
+    seq: int
+    app: str
+    records: int
+    size: int
+    gzip: bytes
+    journaled_at: Tick
+
+
+@dataclass(frozen=True, slots=True)
+class AppRecord:
+    """What the journal knows of one app.
+
+    ``stream`` names the API dialect and app id that the position belongs to, ``filters`` the rest
+    of the selection, both as canonical JSON; ``position`` is the tick below which everything the
+    API showed has been journaled.
+    """
+
+    name: str
+    stream: str
+    filters: str
+    position: Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A proved walk on its way into the journal, in one transaction.
+
+    ``found`` is everything the walk saw in its window, oldest first; the journal encodes only
+    what it has not seen before. ``position`` is where the app stands once this is stored.
+    """
+
+    app: str
+    found: Sequence[Identified]
+    position: Tick
+    encode: Callable[[Sequence[Identified]], Sequence[Encoded]]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an `Append` came to: entries newly journaled, entries known before, newest batch."""
+
+    added: int
+    known: int
+    last_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that a destination refused for good: one-record request, reason, when."""
+
+    destination: str
+    uid: str
+    seq: int
+    reason: str
+    gzip: bytes
+    refused_at: Tick
+
+
+class Verdict(StrEnum):
+    """The five things one send can come to (design, "Delivery")."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    TOO_LARGE = "too large"
+    REJECTED = "rejected"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one send came to.
+
+    ``reason`` is for people: the status, the endpoint and a bounded, printable piece of the
+    answer; empty for a plain success, a warning for an odd one. ``retry_after`` is the wait in
+    seconds that the destination asked for. ``refused`` counts the records that a delivered
+    request's partial success gave back.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    retry_after: float | None = None
+    refused: int = 0
