@@ -1,0 +1,44 @@
+"""One account's way to the API: every app's requests go through here, one budget for all."""
+
+from __future__ import annotations
+
+from bridge.clock import Clock
+from bridge.errors import ApiThrottled, ApiUnauthorized
+from bridge.model import Page, Query
+from bridge.source.api import LogsApi
+from bridge.source.limiter import Limiter
+from bridge.source.server_clock import ServerClock
+
+
+class Account:
+    """Asks for pages under the limiter, and learns the server's time from the answers."""
+
+    def __init__(self, api: LogsApi, limiter: Limiter, clock: Clock) -> None:
+        self.time = ServerClock(clock)
+        self.requests = 0
+        self._api = api
+        self._limiter = limiter
+        self._clock = clock
+
+    async def page(self, app: str, query: Query) -> Page:
+        """Fetch one page for an app when its turn comes.
+
+        Raises:
+            ApiError: no usable page; the limiter has been told of a 429 or a refused key.
+        """
+        async with self._limiter.slot(app):
+            sent = self._clock.monotonic()
+            self.requests += 1
+            try:
+                page = await self._api.page(query)
+            except ApiThrottled as error:
+                self._limiter.throttled(error.retry_after)
+                raise
+            except ApiUnauthorized as error:
+                # A 403 may concern one app only; a 401 is about the key, and so about all apps.
+                if error.status == 401:  # noqa: PLR2004 - HTTP
+                    self._limiter.unauthorized()
+                raise
+            self.time.observe(page.served_at, sent)
+            self._limiter.succeeded()
+            return page

@@ -1,0 +1,56 @@
+"""From an answer's body to its entries. Pure.
+
+Strict first and fast; what strict decoding refuses but a person could still read (a lone
+surrogate, an integer of thousands of digits, a stray byte) is decoded leniently, since bad data
+is forwarded as far as it can be. What is not a whole JSON array is never an empty page.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import msgspec
+
+from bridge.model import Entry, Json
+from bridge.timestamps import parse_tick
+
+_INT_DIGITS: Final = 4_000  # Python itself refuses to convert much longer ones
+
+
+def decode_entries(body: bytes) -> tuple[Entry, ...]:
+    """The entries of a 200 answer, in its order.
+
+    Raises:
+        ValueError: the body is not a whole JSON array; the message says how.
+    """
+    values = _decode(body)
+    if not isinstance(values, list):
+        raise ValueError(  # noqa: TRY004 - bad data, not a bad call
+            f"the answer is a JSON {type(values).__name__}, not an array"
+        )
+    return tuple(Entry(raw, _tick_of(raw)) for raw in values)
+
+
+def _decode(body: bytes) -> Json:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
+        return _decode_leniently(body)
+
+
+def _decode_leniently(body: bytes) -> Json:
+    try:
+        return json.loads(body.decode("utf-8", errors="replace"), parse_int=_parse_int)
+    except RecursionError as error:
+        raise ValueError("the answer is nested too deeply to be log entries") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the answer is not whole JSON: {error}") from error
+
+
+def _parse_int(digits: str) -> int | str:
+    return int(digits) if len(digits) < _INT_DIGITS else digits
+
+
+def _tick_of(raw: Json) -> int | None:
+    return parse_tick(raw.get("timestamp")) if isinstance(raw, dict) else None

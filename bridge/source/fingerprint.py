@@ -1,0 +1,90 @@
+"""Who an entry is: the API gives no ids, so identity is made of content and count. Pure.
+
+The canonical entry is its timestamp in ticks, level in upper case, message, app, revision and
+labels, less what may differ between two reads of the same entry: labels that repeat the top
+level, labels that bear a traceback (they depend on the ``traceback`` parameter) and the user's
+nickname. Identical entries of one tick are told apart by their ordinal, so genuine repeats all
+keep an identity of their own, and a re-read of the same tick gives the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from bridge.model import Entry, Identified, Json, Tick
+from bridge.timestamps import parse_tick
+
+UID_BYTES: Final = 16
+_VOLATILE_LABELS: Final = frozenset({"fal_user_nickname"})
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def content_hash(entry: Entry) -> bytes:
+    """The 128-bit hash of the canonical entry, equal for every read of it."""
+    return blake2b(_serialise(_canonical(entry)), digest_size=UID_BYTES).digest()
+
+
+def uid(content: bytes, ordinal: int) -> bytes:
+    """The fingerprint of the ``ordinal``-th (from 0) entry with this content."""
+    if ordinal == 0:
+        return content
+    return blake2b(content + ordinal.to_bytes(8, "big"), digest_size=UID_BYTES).digest()
+
+
+def identify(sightings: Iterable[tuple[Entry, Tick, bytes]]) -> list[Identified]:
+    """Give each (entry, tick, content hash) its fingerprint, counting equals in the given order.
+
+    The sightings must hold every entry of each tick they touch; a tick read in part would give
+    its entries the ordinals of others.
+    """
+    counts: dict[bytes, int] = {}
+    found = []
+    for entry, tick, content in sightings:
+        ordinal = counts.get(content, 0)
+        counts[content] = ordinal + 1
+        found.append(Identified(entry, tick, uid(content, ordinal)))
+    return found
+
+
+def _canonical(entry: Entry) -> Json:
+    raw = entry.raw
+    if not isinstance(raw, dict):
+        return raw
+    level = raw.get("level")
+    return [
+        raw.get("timestamp") if entry.tick is None else entry.tick,
+        level.upper() if isinstance(level, str) else level,
+        raw.get("message"),
+        raw.get("app"),
+        raw.get("revision"),
+        _canonical_labels(raw.get("labels"), raw, entry.tick),
+    ]
+
+
+def _canonical_labels(labels: Json, raw: dict[str, Json], tick: Tick | None) -> Json:
+    if not isinstance(labels, dict):
+        return labels
+    return {k: v for k, v in labels.items() if not _is_volatile(k, v, raw, tick)}
+
+
+def _is_volatile(key: str, value: Json, raw: dict[str, Json], tick: Tick | None) -> bool:
+    if key in _VOLATILE_LABELS or "traceback" in key:
+        return True
+    if key in ("app", "message"):
+        return bool(value == raw.get(key))
+    if key == "level":
+        return str(value).upper() == str(raw.get("level")).upper()
+    return key == "logged_at" and tick is not None and parse_tick(value) == tick
+
+
+def _serialise(value: Json) -> bytes:
+    """Canonical bytes; the slow way only for what UTF-8 or 64 bits cannot hold."""
+    try:
+        return _encode(value)
+    except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")

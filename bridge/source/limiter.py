@@ -1,0 +1,116 @@
+"""One budget of requests for the whole account, shared fairly between its apps.
+
+A request waits for its turn: at most ``concurrency`` are under way, starts are spaced to
+``requests_per_second`` (with up to a second's worth at once after a pause), and of the apps that
+wait the one served longest ago goes first, so that one app's backlog never starves another.
+When the server throttles, all starts are held back and the budget is lowered for a while; when
+the key is refused, one request at a time finds out whether it is good again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Final
+
+from bridge.clock import Clock
+
+_FIRST_HOLD: Final = 1.0
+_LONGEST_HOLD: Final = 60.0
+_LONGEST_ASKED: Final = 600.0
+_LOWEST_SHARE: Final = 0.1
+_RECOVERY: Final = 1.02
+_SOON: Final = 1e-6  # less than a timer can tell
+
+
+class Limiter:
+    """Grants slots for requests; all times in seconds of the injected monotonic clock."""
+
+    def __init__(self, clock: Clock, *, requests_per_second: float, concurrency: int) -> None:
+        self._clock = clock
+        self._rate = requests_per_second
+        self._concurrency = concurrency
+        self._share = 1.0
+        self._under_way = 0
+        self._next_start = clock.monotonic()
+        self._held_until = clock.monotonic()
+        self._hold = 0.0
+        self._served: dict[str, int] = {}
+        self._turns = count()
+        self._waiting: list[tuple[int, int, str, asyncio.Future[None]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    @asynccontextmanager
+    async def slot(self, app: str) -> AsyncIterator[None]:
+        """Wait for this app's turn and hold a place while the request runs."""
+        await self._turn(app)
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._grant()
+
+    def succeeded(self) -> None:
+        """A page came: end any hold and win the budget back, little by little."""
+        self._hold = 0.0
+        self._share = min(1.0, self._share * _RECOVERY)
+
+    def throttled(self, retry_after: float | None) -> float:
+        """A 429: hold every start as long as asked, halve the budget; the hold in seconds."""
+        self._share = max(_LOWEST_SHARE, self._share / 2)
+        return self._hold_back(retry_after)
+
+    def unauthorized(self) -> float:
+        """The key was refused: hold every start, twice as long each time; the hold in seconds."""
+        return self._hold_back(None)
+
+    def _hold_back(self, asked: float | None) -> float:
+        now = self._clock.monotonic()
+        if now >= self._held_until:  # answers to requests sent before the hold do not lengthen it
+            self._hold = min(_LONGEST_HOLD, max(_FIRST_HOLD, self._hold * 2))
+        wait = self._hold if asked is None else min(asked, _LONGEST_ASKED)
+        self._held_until = max(self._held_until, now + wait)
+        return self._held_until - now
+
+    async def _turn(self, app: str) -> None:
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (self._served.get(app, -1), next(self._turns), app, granted))
+        self._grant()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                self._under_way -= 1
+                self._grant()
+            raise
+
+    def _grant(self) -> None:
+        """Grant every slot that is due; come back by timer for the next one."""
+        while self._waiting and self._under_way < self._places:
+            now = self._clock.monotonic()
+            wait = max(self._next_start - 1.0, self._held_until) - now
+            if wait > _SOON:
+                self._wake_in(wait)
+                return
+            _, _, app, granted = heapq.heappop(self._waiting)
+            if granted.done():
+                continue
+            self._served[app] = next(self._turns)
+            self._under_way += 1
+            self._next_start = max(self._next_start, now) + 1 / (self._rate * self._share)
+            granted.set_result(None)
+
+    @property
+    def _places(self) -> int:
+        return 1 if self._hold else self._concurrency
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._grant()

@@ -1,0 +1,314 @@
+"""Reading one window page by page down to its floor. Pure: asks, is given pages, says when done.
+
+The rules it keeps (design, "Reading"):
+
+- Bounds go out exclusive and rounded outward to whole milliseconds, since a server may cut them;
+  what lies outside the window is dropped in `Walk.found`.
+- Every following request re-includes the oldest tick so far (the bottom) and must show it again.
+  What two pages both show is counted once, by content *and number*, never by content alone.
+- The size of a page proves nothing. The floor is proved by an entry below it, by the whole anchor
+  on it, or by one more request that shows nothing new below the overlap; and where that page is
+  no smaller than the largest before it, by an empty answer for what lies strictly below.
+- Where one millisecond holds more than a page, exact bounds are sent. A server that then does not
+  show the overlap cuts bounds: the millisecond is crowded, like a tick with more entries than a
+  page. The limit is raised; if no page grows, `CrowdedTick` holds the app and nothing is skipped.
+
+An entry without a readable time is taken wherever it is shown, with a neighbour's tick for order,
+and is never a bound. Two of them that are alike in every other respect, shown by different walks,
+cannot be told from one seen twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import pairwise
+from typing import Final
+
+from bridge.errors import ApiContractBroken, ApiUnavailable, CrowdedTick
+from bridge.model import MILLISECOND, SECOND, Anchor, Entry, Identified, Page, Tick
+from bridge.source.fingerprint import content_hash, identify, uid
+from bridge.timestamps import format_tick
+
+DOCUMENTED_PAGE: Final = 100
+"""The API's documented default limit: it shows at least this many entries a page."""
+
+LARGEST_LIMIT: Final = 16_384
+_LEADING_DIGITS_OF_CAPS: Final = ("1", "15", "2", "25", "5")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the next request asks: exclusive ticks and a limit."""
+
+    since: Tick
+    until: Tick | None
+    limit: int
+
+
+class _Ask(Enum):
+    """Where the next request's upper bound lies, seen from the bottom."""
+
+    ROUNDED = "the bottom again, up to its whole millisecond"
+    EXACT = "the bottom again, to the tick"
+    BELOW = "strictly below the bottom"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    entry: Entry
+    tick: Tick
+    content: bytes
+    order: int
+
+
+class Walk:
+    """One walk over ``[floor, ceiling)``; ``ceiling`` None is the open top of the live edge.
+
+    ``anchor`` holds the journaled entries on the floor's tick, if there are any; ``limit`` is the
+    page size to ask for. ``documented_page`` is a page size below which no server cuts.
+    """
+
+    def __init__(
+        self,
+        *,
+        floor: Tick,
+        ceiling: Tick | None,
+        anchor: Anchor | None,
+        limit: int,
+        documented_page: int = DOCUMENTED_PAGE,
+    ) -> None:
+        self.done = False
+        self.pages = 0
+        self._floor = floor
+        self._ceiling = ceiling
+        self._anchor = anchor if anchor is not None and anchor.tick == floor else None
+        self._documented_page = documented_page
+        self._sightings: dict[bytes, list[_Sighting]] = {}
+        self._met = 0
+        self._largest = 0
+        self._stalled = 0
+        self._top: Tick | None = None
+        self._bottom: Tick | None = None
+        self._overlap: Counter[bytes] = Counter()
+        self._ask = _Ask.ROUNDED
+        self._empty_below: bool | None = None
+        self._crowd: int | None = None
+        self._may_raise = True
+        until = None if ceiling is None else _ceil_ms(ceiling)
+        self._bounds = Bounds(_floor_ms(floor - 1), until, limit)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What to ask next; meaningless once `done`."""
+        return self._bounds
+
+    @property
+    def largest(self) -> int:
+        """The size of the largest page so far."""
+        return self._largest
+
+    @property
+    def density(self) -> float:
+        """Entries per tick in what was read so far; 0 when nothing can be said."""
+        if self._top is None or self._bottom is None:
+            return 0.0
+        return self._met / max(1, self._top - self._bottom)
+
+    def shrink(self) -> bool:
+        """Halve the limit after a refused or oversized answer; False when it is already 1."""
+        self._may_raise = False
+        if self._bounds.limit == 1:
+            return False
+        self._bounds = replace(self._bounds, limit=self._bounds.limit // 2)
+        return True
+
+    def found(self) -> list[Identified]:
+        """Everything in the window, oldest first, with its identity; only once `done`."""
+        kept = [s for equals in self._sightings.values() for s in equals if self._holds(s)]
+        kept.sort(key=lambda s: (s.tick, -s.order))
+        return identify((s.entry, s.tick, s.content) for s in kept)
+
+    def take(self, page: Page) -> None:
+        """Take the answer to `bounds`, and decide what is proved or asked next.
+
+        Raises:
+            ApiContractBroken: the page is not newest first or reaches outside its bounds.
+            ApiUnavailable: the page does not show the overlap; the walk must start again.
+            CrowdedTick: more entries on one tick (or one cut millisecond) than a page shows.
+        """
+        self.pages += 1
+        ticks = [entry.tick for entry in page.entries if entry.tick is not None]
+        self._check(ticks)
+        if self._ask is _Ask.BELOW:
+            self._take_confirmation(page)
+            return
+        shown = self._sight(page.entries)
+        self._merge(shown)
+        low = ticks[-1] if ticks else None
+        if self._bottom is None:
+            self._take_first(shown, low)
+        else:
+            self._take_next(shown, low, self._bottom)
+        self._largest = max(self._largest, len(shown))
+
+    def _take_first(self, shown: Sequence[_Sighting], low: Tick | None) -> None:
+        if not shown:
+            self.done = True
+        elif low is None:
+            self._raise_limit(len(shown), settled=True)
+        else:
+            self._top = shown[0].tick
+            self._descend(shown, low)
+
+    def _take_next(self, shown: Sequence[_Sighting], low: Tick | None, bottom: Tick) -> None:
+        there = _contents_at(bottom, shown)
+        overlap_shown = self._overlap <= there
+        self._overlap |= there
+        if overlap_shown and low is not None and low < bottom:
+            self._descend(shown, low)
+        elif overlap_shown:
+            self._take_nothing_below(len(shown), bottom)
+        elif low is not None and low >= bottom:
+            self._take_cut_above(len(shown), bottom)
+        elif self._ask is _Ask.EXACT:
+            # The bottom itself is gone from an exact answer: this server cuts its bounds.
+            self._raise_limit(len(shown), settled=False)
+        else:
+            raise ApiUnavailable("a page no longer shows entries that the page before it showed")
+
+    def _descend(self, shown: Sequence[_Sighting], low: Tick) -> None:
+        """The page reaches a new bottom, and with it perhaps the floor."""
+        same_millisecond = self._bottom is not None and _ceil_ms(low + 1) == _ceil_ms(
+            self._bottom + 1
+        )
+        self._bottom = low
+        self._empty_below = None
+        self._crowd = None
+        self._overlap = _contents_at(low, shown)
+        if low < self._floor or self._shows_anchor(low):
+            self.done = True
+        else:
+            dense = same_millisecond and self._ask is _Ask.EXACT
+            self._next(_Ask.EXACT if dense else _Ask.ROUNDED)
+
+    def _take_nothing_below(self, size: int, bottom: Tick) -> None:
+        """The whole overlap and nothing below it: the floor, unless the page was cut just here."""
+        if self._empty_below is not False and size < self._largest and not self._may_be_cut(size):
+            self.done = True
+        elif self._empty_below is None:
+            self._stalled = size
+            self._next(_Ask.BELOW)
+        elif self._ask is _Ask.ROUNDED and bottom + 1 != self._bounds.until:
+            self._next(_Ask.EXACT)
+        else:
+            self._raise_limit(size, settled=self._empty_below)
+
+    def _take_confirmation(self, page: Page) -> None:
+        """Below the bottom: emptiness proves the floor, if no tie on the bottom can be hidden."""
+        self._empty_below = not page.entries
+        if self._empty_below and not self._may_be_cut(self._stalled):
+            self.done = True
+        else:
+            self._next(_Ask.EXACT)
+
+    def _take_cut_above(self, size: int, bottom: Tick) -> None:
+        """The page ends before the whole overlap: more entries stand there than a page shows."""
+        if self._ask is _Ask.ROUNDED and self._bounds.until != bottom + 1:
+            self._next(_Ask.EXACT)
+        else:
+            self._raise_limit(size, settled=False)
+
+    def _raise_limit(self, size: int, *, settled: bool) -> None:
+        """Ask for more at once; when pages no longer grow, decide by what is left to hope for.
+
+        ``settled`` says that the page showed all that is known and nothing below.
+        """
+        stable = self._crowd is not None and size <= self._crowd
+        if settled and not self._may_be_cut(size) and (stable or size < self._documented_page):
+            self.done = True
+        elif stable or not self._may_raise or self._bounds.limit >= LARGEST_LIMIT:
+            raise CrowdedTick(
+                f"at least {max(size, self._largest)} entries share "
+                f"{'an unreadable time' if self._bottom is None else format_tick(self._bottom)}"
+                " and no page shows them all",
+                hint="a larger poll.page_size may help; nothing is skipped meanwhile",
+            )
+        else:
+            self._crowd = size
+            self._bounds = replace(self._bounds, limit=self._bounds.limit * 2)
+            self._next(_Ask.ROUNDED)
+
+    def _may_be_cut(self, size: int) -> bool:
+        """Whether a page of this size may be cut by our limit or by a cap of the server's."""
+        if size >= self._bounds.limit:
+            return True
+        digits = str(size).rstrip("0")
+        return size >= self._documented_page and digits in _LEADING_DIGITS_OF_CAPS
+
+    def _next(self, ask: _Ask) -> None:
+        self._ask = ask
+        if self._bottom is None:
+            return
+        exact = self._bottom if ask is _Ask.BELOW else self._bottom + 1
+        until = _ceil_ms(exact) if ask is _Ask.ROUNDED else exact
+        self._bounds = replace(self._bounds, until=until)
+
+    def _check(self, ticks: Sequence[Tick]) -> None:
+        if any(newer < older for newer, older in pairwise(ticks)):
+            raise ApiContractBroken("the page is not newest first")
+        since, until = self._bounds.since, self._bounds.until
+        # A server that cuts bounds to seconds may show up to a second more below, none above.
+        if ticks and ticks[-1] <= since - SECOND:
+            raise ApiContractBroken(
+                f"the page shows {format_tick(ticks[-1])}, before since={format_tick(since)}"
+            )
+        if ticks and until is not None and ticks[0] >= until + MILLISECOND:
+            raise ApiContractBroken(
+                f"the page shows {format_tick(ticks[0])}, after until={format_tick(until)}"
+            )
+
+    def _sight(self, entries: Sequence[Entry]) -> list[_Sighting]:
+        """Number, hash and place the entries; one without a time borrows a neighbour's tick."""
+        timed = next((e.tick for e in entries if e.tick is not None), self._floor)
+        shown = []
+        for entry in entries:
+            timed = timed if entry.tick is None else entry.tick
+            self._met += 1
+            shown.append(_Sighting(entry, timed, content_hash(entry), self._met))
+        return shown
+
+    def _merge(self, shown: Sequence[_Sighting]) -> None:
+        """Add what exceeds the number of equals already taken: a multiset union."""
+        counts: Counter[bytes] = Counter()
+        for sighting in shown:
+            counts[sighting.content] += 1
+            equals = self._sightings.setdefault(sighting.content, [])
+            if counts[sighting.content] > len(equals):
+                equals.append(sighting)
+
+    def _shows_anchor(self, low: Tick) -> bool:
+        if self._anchor is None or low != self._anchor.tick:
+            return False
+        shown = {uid(c, n) for c, count in self._overlap.items() for n in range(count)}
+        return self._anchor.uids <= shown
+
+    def _holds(self, sighting: _Sighting) -> bool:
+        if sighting.entry.tick is None:
+            return True
+        above = self._ceiling is not None and sighting.tick >= self._ceiling
+        return sighting.tick >= self._floor and not above
+
+
+def _contents_at(tick: Tick, shown: Sequence[_Sighting]) -> Counter[bytes]:
+    return Counter(s.content for s in shown if s.entry.tick == tick)
+
+
+def _floor_ms(tick: Tick) -> Tick:
+    return tick - tick % MILLISECOND
+
+
+def _ceil_ms(tick: Tick) -> Tick:
+    return _floor_ms(tick + MILLISECOND - 1)

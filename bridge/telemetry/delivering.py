@@ -1,0 +1,165 @@
+"""What delivery has to say: a line when a destination's state changes, never one a retry."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bridge.telemetry import Event
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRetrying(Event):
+    """A destination has not accepted for longer than a hiccup; the bridge keeps trying."""
+
+    level: ClassVar[int] = logging.WARNING
+
+    destination: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: trying again, nothing is lost: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationBlocked(Event):
+    """A destination refuses what it is sent; everything is held until someone mends it."""
+
+    level: ClassVar[int] = logging.ERROR
+
+    destination: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: held, nothing is lost and nothing arrives: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRecovered(Event):
+    """A destination that was reported retrying or blocked accepts again."""
+
+    destination: str
+    held: float
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: accepts again after {self.held:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSplit(Event):
+    """A request was too large for a destination and goes in two."""
+
+    level: ClassVar[int] = logging.DEBUG
+
+    destination: str
+    records: int
+    size: int
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.destination}: {self.records} records ({self.size} bytes) are too much for one "
+            f"request and go in two: {self.reason}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDeadLettered(Event):
+    """A lone record that a destination will never take is kept as a dead letter."""
+
+    level: ClassVar[int] = logging.ERROR
+
+    destination: str
+    uid: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: record {self.uid} is kept as a dead letter: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class PartialSuccess(Event):
+    """A destination accepted a request but refused some of its records, without saying which."""
+
+    level: ClassVar[int] = logging.ERROR
+
+    destination: str
+    refused: int
+    records: int
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.destination}: refused {self.refused} of {self.records} records without saying "
+            f"which; a copy of all of them is kept as dead letters: {self.reason}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OddAnswer(Event):
+    """A destination accepts with an answer that is not what OTLP asks for; said once."""
+
+    level: ClassVar[int] = logging.WARNING
+
+    destination: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: taken as delivered, said once: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class CursorNotStored(Event):
+    """The journal cannot store how far a destination is; a restart would send again from before."""
+
+    level: ClassVar[int] = logging.ERROR
+
+    destination: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: cannot store its cursor, trying on: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchesNotRead(Event):
+    """The journal cannot give a destination its next batches."""
+
+    level: ClassVar[int] = logging.ERROR
+
+    destination: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: cannot read its next batches, trying on: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRecovered(Event):
+    """The journal serves a destination again."""
+
+    destination: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: the journal serves it again"

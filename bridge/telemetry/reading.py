@@ -1,0 +1,140 @@
+"""Events of reading: one line when an app's state changes, none for each retry."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bridge.model import Tick
+from bridge.telemetry import Event
+from bridge.timestamps import format_tick
+
+
+@dataclass(frozen=True, slots=True)
+class AppStarted(Event):
+    """An app was read for the first time; its start is committed."""
+
+    app: str
+    start: Tick
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.app}: new, reading from {format_tick(self.start)}"
+
+
+@dataclass(frozen=True, slots=True)
+class AppResumed(Event):
+    """An app goes on from its journaled position."""
+
+    app: str
+    position: Tick
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.app}: resuming from {format_tick(self.position)}"
+
+
+@dataclass(frozen=True, slots=True)
+class FiltersChanged(Event):
+    """The configured filters differ from those the position was reached with."""
+
+    level: ClassVar[int] = logging.WARNING
+    app: str
+    position: Tick
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.app}: its filters changed; from {format_tick(self.position)} on the new ones "
+            "apply, and what they would have selected before is not read again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AppTroubled(Event):
+    """Reading an app fails; it is retried, its position waits, the other apps go on."""
+
+    level: ClassVar[int] = logging.ERROR
+    app: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.app}: cannot read: {self.reason}; trying again, nothing is skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class AppRecovered(Event):
+    """Reading an app works again."""
+
+    app: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.app}: reading again after {self.seconds:.0f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogFound(Event):
+    """More stands between the position and now than a few pages: read in slices, oldest first."""
+
+    app: str
+    floor: Tick
+    ceiling: Tick
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.app}: catching up from {format_tick(self.floor)} to "
+            f"{format_tick(self.ceiling)}, oldest first"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogRead(Event):
+    """A backlog is journaled; the live edge goes on."""
+
+    app: str
+    entries: int
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.app}: caught up, {self.entries:,} entries"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingPaused(Event):
+    """The journal is full; reading waits for the destination that holds it."""
+
+    level: ClassVar[int] = logging.ERROR
+    app: str
+    held_by: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.app}: reading pauses, the journal is full; it is held by the destination "
+            f"{self.held_by or '(none attached)'}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingResumed(Event):
+    """The journal has room again."""
+
+    app: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.app}: the journal has room again, reading goes on"

@@ -1,0 +1,128 @@
+"""Events of the process itself."""
+
+from __future__ import annotations
+
+import logging
+import traceback as tracebacks
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from bridge.telemetry import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Event):
+    """The bridge reads and delivers from now on. ``journal`` is the journal's file."""
+
+    version: str
+    apps: tuple[str, ...]
+    destinations: tuple[str, ...]
+    journal: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"fal-log-bridge {self.version} reads {_listed(self.apps, 'app')}, delivers to "
+            f"{_listed(self.destinations, 'destination')}, keeps its journal in {self.journal}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping(Event):
+    """A signal asked the bridge to stop: no more reading, what is in flight is finished."""
+
+    signal: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"stopping on {self.signal}: finishing what is in flight"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Event):
+    """The bridge has stopped; ``waiting`` records are in the journal for the next start."""
+
+    waiting: int
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        if not self.waiting:
+            return "stopped; everything read is delivered"
+        return f"stopped; {self.waiting:,} undelivered entries wait in the journal"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigWarning(Event):
+    """The settings hold something that was accepted but deserves a word."""
+
+    level: ClassVar[int] = logging.WARNING
+    warning: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"configuration: {self.warning}"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    """How it goes: rates in entries a second, and the worst lag on either side in seconds.
+
+    ``app`` is the app whose position is furthest behind, ``destination`` the one whose oldest
+    undelivered batch is the oldest; either is empty, with a lag of 0, when none is behind.
+    ``backlog`` counts the records that the slowest destination has still to take.
+    """
+
+    read_per_second: float
+    delivered_per_second: float
+    app: str
+    app_lag: float
+    destination: str
+    destination_lag: float
+    backlog: int
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        parts = [
+            f"read {self.read_per_second:,.1f}/s, delivered {self.delivered_per_second:,.1f}/s"
+        ]
+        if self.app:
+            parts.append(f"{self.app} is {self.app_lag:,.1f}s behind")
+        if self.destination:
+            parts.append(
+                f"{self.destination} is {self.destination_lag:,.1f}s behind "
+                f"with {self.backlog:,} entries to take"
+            )
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class InternalError(Event):
+    """A defect of the bridge itself. ``traceback`` is its Python traceback."""
+
+    level: ClassVar[int] = logging.ERROR
+    where: str
+    error: str
+    traceback: str
+
+    @classmethod
+    def of(cls, where: str, error: BaseException) -> Self:
+        """The event for an exception that nothing expected."""
+        lines = tracebacks.format_exception(error)
+        return cls(where, f"{type(error).__name__}: {error}", "".join(lines))
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"internal error in {self.where}: {self.error}"
+
+
+def _listed(names: tuple[str, ...], what: str) -> str:
+    """Up to three names, else how many there are."""
+    if len(names) <= 3:  # noqa: PLR2004 - a line for people stays short
+        return ", ".join(names)
+    return f"{len(names)} {what}s"

@@ -1,0 +1,139 @@
+"""The account's request budget: spaced, bounded, fair, and quiet when the server asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from support.virtual import VirtualClock, run_virtually
+
+from bridge.source.limiter import Limiter
+
+Starts = list[tuple[float, str]]
+
+
+def watch(body: Callable[[Limiter, Starts], Coroutine[Any, Any, None]], **options: Any) -> Starts:
+    """Run with a limiter on virtual time; when each request started, and whose it was."""
+
+    async def main() -> Starts:
+        starts: Starts = []
+        options.setdefault("requests_per_second", 5)
+        options.setdefault("concurrency", 4)
+        await body(Limiter(VirtualClock(0), **options), starts)
+        return starts
+
+    return run_virtually(main())
+
+
+async def ask(limiter: Limiter, starts: Starts, app: str, seconds: float = 0.0) -> None:
+    """One request that takes some time."""
+    async with limiter.slot(app):
+        starts.append((asyncio.get_running_loop().time(), app))
+        await asyncio.sleep(seconds)
+
+
+def test_starts_are_spaced_to_the_budget() -> None:
+    """After a second's worth at once, one start every fifth of a second."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        await asyncio.gather(*(ask(limiter, starts, "a") for _ in range(25)))
+
+    times = [at for at, _ in watch(body)]
+    for second in range(4):
+        inside = sum(second <= at < second + 1 for at in times)
+        assert inside <= (11 if second == 0 else 6)
+    assert times[-1] < 5
+
+
+def test_no_more_than_the_concurrency_run_at_once() -> None:
+    """A slow server is not asked by more requests than allowed."""
+    most = 0
+    running = 0
+
+    async def body(limiter: Limiter, _: Starts) -> None:
+        async def slow() -> None:
+            nonlocal most, running
+            async with limiter.slot("a"):
+                running += 1
+                most = max(most, running)
+                await asyncio.sleep(3)
+                running -= 1
+
+        await asyncio.gather(*(slow() for _ in range(12)))
+
+    watch(body, requests_per_second=100)
+    assert most == 4
+
+
+def test_an_app_with_a_backlog_does_not_starve_another() -> None:
+    """The app served longest ago goes first."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        busy = [asyncio.ensure_future(ask(limiter, starts, "busy")) for _ in range(40)]
+        await asyncio.sleep(2.05)
+        await ask(limiter, starts, "quiet")
+        await asyncio.gather(*busy)
+
+    starts = watch(body)
+    (quiet_at,) = [at for at, app in starts if app == "quiet"]
+    assert quiet_at < 2.5
+
+
+def test_a_throttling_server_is_left_alone_for_as_long_as_it_asks() -> None:
+    """Retry-After holds every app's starts, then one request probes."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        await ask(limiter, starts, "a")
+        limiter.throttled(10)
+        await asyncio.gather(*(ask(limiter, starts, app, 1) for app in "abc"))
+
+    times = [at for at, _ in watch(body)]
+    assert times[1] == 10
+    assert times[2] >= 11
+    assert times[3] >= 12
+
+
+def test_throttling_lowers_the_budget_for_a_while() -> None:
+    """Half the rate after a 429, the whole of it after many pages."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        limiter.throttled(0)
+        limiter.succeeded()
+        await asyncio.gather(*(ask(limiter, starts, "a") for _ in range(20)))
+
+    lowered = [at for at, _ in watch(body)]
+    assert lowered[-1] > 5.5
+
+
+def test_a_refused_key_is_tried_by_one_request_at_a_time_and_ever_more_seldom() -> None:
+    """Many apps with a wrong key make a handful of requests, not a handful each."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async def app(name: str) -> None:
+            while asyncio.get_running_loop().time() < 60:
+                async with limiter.slot(name):
+                    starts.append((asyncio.get_running_loop().time(), name))
+                    await asyncio.sleep(0.05)
+                    limiter.unauthorized()
+
+        await asyncio.gather(*(app(str(n)) for n in range(50)))
+
+    times = [at for at, _ in watch(body)]
+    assert sum(at < 8 for at in times) <= 10
+
+
+def test_a_cancelled_wait_gives_its_turn_back() -> None:
+    """Shutting one app down leaves the others their places."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        waiting = [asyncio.ensure_future(ask(limiter, starts, "a", 1)) for _ in range(20)]
+        await asyncio.sleep(0)
+        for task in waiting[1:]:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*(ask(limiter, starts, "b", 1) for _ in range(4)))
+
+    starts = watch(body)
+    assert [app for _, app in starts].count("b") == 4
+    assert starts[-1][0] < 4

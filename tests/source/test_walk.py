@@ -1,0 +1,201 @@
+"""The walk loses nothing and repeats nothing, whatever pages the server makes of a window."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.reading import T0, Server
+from support.reading import make_entry as build
+from support.reading import read as walk_to_end
+
+from bridge.errors import ApiContractBroken, ApiUnavailable, CrowdedTick
+from bridge.model import Anchor, Entry, Identified, Page
+from bridge.source.fingerprint import content_hash
+from bridge.source.walk import Walk
+
+
+def bag(found: list[Identified]) -> Counter[bytes]:
+    """What was found, by content."""
+    return Counter(content_hash(i.entry) for i in found)
+
+
+def expected(entries: list[Entry], floor: int, ceiling: int | None) -> Counter[bytes]:
+    """What stands in the window, by content."""
+    return Counter(
+        content_hash(e)
+        for e in entries
+        if e.tick is not None and e.tick >= floor and (ceiling is None or e.tick < ceiling)
+    )
+
+
+ticks = st.integers(0, 12_000) | st.integers(0, 30).map(lambda n: n * 400)
+contents = st.lists(st.tuples(ticks, st.sampled_from("abc")), max_size=60)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    made=contents,
+    # Caps are taken to be round numbers, see `Walk`: on a crowded tick it is all there is to go by.
+    caps=st.lists(st.sampled_from([1, 2, 5, 10, 15, 20, 25]), min_size=1, max_size=6),
+    cut=st.sampled_from([1, 1, 1_000]),
+    floor=st.integers(0, 6_000),
+    ceiling=st.none() | st.integers(6_001, 14_000),
+    limit=st.sampled_from([3, 10, 50, 1000]),
+)
+def test_a_walk_finds_all_of_its_window_or_says_that_it_cannot(  # noqa: PLR0917 - Hypothesis
+    made: list[tuple[int, str]],
+    caps: list[int],
+    cut: int,
+    floor: int,
+    ceiling: int | None,
+    limit: int,
+) -> None:
+    """Complete under changing caps, cut bounds, ties and repeats; a crowded tick is an error."""
+    entries = [build(T0 + t, m) for t, m in made]
+    top = None if ceiling is None else T0 + ceiling
+    # The last cap stays: with caps this small nothing smaller is documented.
+    fake = Server(entries, caps=caps, cut=cut)
+    try:
+        found = walk_to_end(fake, T0 + floor, top, limit=limit, documented_page=1)
+    except CrowdedTick:
+        return
+    wanted = expected(entries, T0 + floor, top)
+    assert bag(found) == wanted
+    assert len({i.uid for i in found}) == len(found)
+    assert [i.tick for i in found] == sorted(i.tick for i in found)
+
+
+def test_ties_across_pages_arrive_once() -> None:
+    """Groups of ties straddle every page border (traps 5 and 18)."""
+    entries = [build(T0 + n // 7, f"m{n}") for n in range(5_000)]
+    found = walk_to_end(Server(entries, caps=[100]), T0, limit=1000)
+    assert bag(found) == expected(entries, T0, None)
+
+
+def test_genuine_repeats_keep_an_identity_each() -> None:
+    """300 lines, three times each, on one tick: 900 entries with 900 uids (trap 7)."""
+    entries = [build(T0, f"m{n % 300}") for n in range(900)]
+    found = walk_to_end(Server(entries), T0 - 5_000)
+    assert len({i.uid for i in found}) == 900
+
+
+def test_a_reread_gives_the_same_identities() -> None:
+    """Identity does not depend on how the pages fell."""
+    entries = [build(T0 + n // 5, f"m{n % 3}") for n in range(400)]
+    by_cap = [
+        {i.uid for i in walk_to_end(Server(entries, caps=[cap]), T0, limit=1000)}
+        for cap in (7, 100, 1000)
+    ]
+    assert by_cap[0] == by_cap[1] == by_cap[2]
+
+
+def test_an_anchor_makes_the_steady_state_one_request() -> None:
+    """The journaled entry on the floor shows that the page reached it."""
+    entries = [build(T0 + n * 1_000_000, f"m{n}") for n in range(5)]
+    anchor = walk_to_end(Server(entries), T0 + 3_000_000, T0 + 3_000_001)
+    fake = Server(entries)
+    found = walk_to_end(
+        fake,
+        T0 + 3_000_000,
+        anchor=Anchor(T0 + 3_000_000, frozenset(i.uid for i in anchor)),
+    )
+    assert [i.tick for i in found] == [T0 + 3_000_000, T0 + 4_000_000]
+    assert len(fake.requests) == 1
+
+
+def test_an_anchor_shown_in_part_is_no_proof() -> None:
+    """Of three journaled ties the page shows two: the third, and a new one, are fetched."""
+    known = [build(T0, m) for m in "abc"]
+    anchor = walk_to_end(Server(known), T0, T0 + 1)
+    entries = [*known, build(T0, "new"), build(T0 + 9_000_000, "top")]
+    fake = Server(entries, caps=[3, 1000])
+    found = walk_to_end(fake, T0, anchor=Anchor(T0, frozenset(i.uid for i in anchor)))
+    assert bag(found) == expected(entries, T0, None)
+
+
+def test_a_falling_cap_is_no_end() -> None:
+    """A page of exactly the overlap, because the cap just fell to it, proves nothing (trap 26)."""
+    entries = [build(T0 + n // 100 * 5_000, f"m{n}") for n in range(5_000)]
+    entries.append(build(T0 - 1, "below the floor"))
+    found = walk_to_end(Server(entries, caps=[1000, 1000, 100, 1000]), T0, limit=1000)
+    assert bag(found) == expected(entries, T0, None)
+
+
+def test_a_dense_millisecond_is_read_by_exact_bounds() -> None:
+    """A thousand entries inside one millisecond, a hundred a page."""
+    entries = [build(T0 + n, f"m{n}") for n in range(1_000)]
+    found = walk_to_end(Server(entries, caps=[100]), T0)
+    assert bag(found) == expected(entries, T0, None)
+
+
+def test_a_crowded_tick_is_read_by_a_larger_limit() -> None:
+    """2,500 entries on one tick, where the server allows a larger page (trap 6)."""
+    entries = [build(T0, f"m{n}") for n in range(2_499)]
+    found = walk_to_end(Server(entries), T0 - 1_000_000, limit=1000)
+    assert len(found) == 2_499
+
+
+@pytest.mark.parametrize("cut", [1, 1_000])
+def test_a_crowded_tick_behind_a_cap_is_never_skipped(cut: int) -> None:
+    """Where no page shows them all, the walk says so (trap 6)."""
+    entries = [build(T0, f"m{n}") for n in range(150)]
+    with pytest.raises(CrowdedTick, match="at least 100 entries"):
+        walk_to_end(Server(entries, caps=[100], cut=cut), T0 - 1_000_000)
+
+
+def test_an_oldest_first_page_is_an_error() -> None:
+    """Reading on from it would lose what lies between."""
+    walk = Walk(floor=T0, ceiling=None, anchor=None, limit=10)
+    with pytest.raises(ApiContractBroken, match="newest first"):
+        walk.take(Page((build(T0 + 1), build(T0 + 2)), None))
+
+
+@pytest.mark.parametrize("offset", [-5_000_000, 5_000_000])
+def test_a_page_outside_its_bounds_is_an_error(offset: int) -> None:
+    """A server that ignores the bounds is not walked (trap 25)."""
+    walk = Walk(floor=T0, ceiling=T0 + 1_000_000, anchor=None, limit=10)
+    with pytest.raises(ApiContractBroken, match="shows"):
+        walk.take(Page((build(T0 + offset),), None))
+
+
+def test_a_page_that_forgets_the_overlap_starts_the_walk_again() -> None:
+    """Pages that contradict each other prove nothing together."""
+    walk = Walk(floor=T0, ceiling=None, anchor=None, limit=10)
+    walk.take(Page((build(T0 + 5_000_000),), None))
+    with pytest.raises(ApiUnavailable, match="no longer shows"):
+        walk.take(Page((build(T0 + 1_000_000),), None))
+
+
+def test_an_empty_window_needs_one_request() -> None:
+    """No entry can be hidden behind an empty page."""
+    fake = Server([build(T0 - 10)])
+    assert walk_to_end(fake, T0, T0 + 5_000) == []
+    assert len(fake.requests) <= 2
+
+
+def test_entries_without_a_readable_time_are_taken_with_their_neighbours() -> None:
+    """They arrive once, borrow a tick for order, and never bound a request."""
+    odd = Entry({"timestamp": "yesterday", "message": "odd"}, None)
+    pages = [
+        Page((odd, build(T0 + 9_000), odd), None),
+        Page((build(T0 + 9_000), odd, build(T0 + 3_000)), None),
+        Page((build(T0 + 3_000),), None),
+    ]
+    walk = Walk(floor=T0, ceiling=None, anchor=None, limit=10)
+    for page in pages:
+        assert not walk.done
+        walk.take(page)
+    assert walk.done
+    assert [i.entry.tick for i in walk.found()] == [T0 + 3_000, None, T0 + 9_000, None]
+
+
+def test_only_entries_without_a_readable_time_still_arrive() -> None:
+    """Nothing bounds them, so a larger page must show no more."""
+    odd = tuple(Entry({"message": str(n)}, None) for n in range(3))
+    walk = Walk(floor=T0, ceiling=None, anchor=None, limit=10)
+    while not walk.done:
+        walk.take(Page(odd, None))
+    assert len(walk.found()) == 3

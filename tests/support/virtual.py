@@ -1,0 +1,105 @@
+"""An event loop whose time jumps to the next timer, and which can be killed between two steps."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from bridge.model import Tick
+
+T = TypeVar("T")
+
+
+class Crash(BaseException):
+    """The process is killed here: nothing after it runs, no clean-up either."""
+
+
+class Stalled(AssertionError):
+    """Nothing is ready and no timer is set: the code under test waits for ever."""
+
+
+class _Jumper(selectors.SelectSelector):
+    """Instead of waiting, moves the loop's time on."""
+
+    loop: VirtualLoop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            raise Stalled("nothing is ready and no timer is set")
+        self.loop.jump(timeout)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Virtual time from ``start`` seconds on; `Crash` before the ``crash_at``-th step."""
+
+    def __init__(self, *, start: float = 0.0, crash_at: int | None = None) -> None:
+        self._now = start
+        self.steps = 0
+        self.crash_at = crash_at
+        jumper = _Jumper()
+        jumper.loop = self
+        super().__init__(jumper)
+
+    def time(self) -> float:
+        """The virtual time, in seconds."""
+        return self._now
+
+    def jump(self, seconds: float) -> None:
+        """Move the time on."""
+        self._now += seconds
+
+    def _run_once(self) -> None:
+        self.steps += 1
+        if self.crash_at is not None and self.steps >= self.crash_at:
+            raise Crash
+        super()._run_once()  # type: ignore[misc]  # private, but the one place between two steps
+
+
+class VirtualClock:
+    """The bridge's clock on the running loop's time, ``epoch`` ticks away from it.
+
+    ``skew`` is what the bridge's own wall clock is wrong by, in ticks.
+    """
+
+    def __init__(self, epoch: Tick, *, skew: Tick = 0) -> None:
+        self.epoch = epoch
+        self.skew = skew
+
+    def now(self) -> Tick:
+        """The wall clock."""
+        return self.epoch + self.skew + int(self.monotonic() * 1_000_000)
+
+    def monotonic(self) -> float:
+        """The loop's time."""
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait in virtual time."""
+        await asyncio.sleep(max(0.0, seconds))
+
+
+_graveyard: list[asyncio.Task[Any]] = []
+
+
+def run_virtually(main: Coroutine[Any, Any, T], *, loop: VirtualLoop | None = None) -> T:
+    """Run a coroutine on virtual time; a `Crash` leaves everything as it stands.
+
+    The tasks of a killed loop are kept for ever: were they collected, their clean-up would run.
+    """
+    loop = loop or VirtualLoop()
+    asyncio.set_event_loop(None)
+    try:
+        return loop.run_until_complete(main)
+    except Crash:
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _graveyard.append(task)
+        raise
+    finally:
+        loop.close()
