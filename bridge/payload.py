@@ -9,9 +9,11 @@ the first member of a body, so joined requests are compressed again into one.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from typing import TypeAlias
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
@@ -20,6 +22,9 @@ from bridge.model import Batch, Encoded
 
 _LEVEL = 1
 _UID_KEY = "log.record.uid"
+
+Located: TypeAlias = tuple[ResourceLogs, ScopeLogs, LogRecord]
+"""A record with the messages it stands under."""
 
 
 def compress(raw: bytes) -> bytes:
@@ -63,7 +68,7 @@ class Request:
         return self.parts[0].gzip if len(self.parts) == 1 else compress(self.raw)
 
 
-def records_of(raw: bytes) -> Iterator[tuple[ResourceLogs, ScopeLogs, LogRecord]]:
+def records_of(raw: bytes) -> Iterator[Located]:
     """Every log record of an encoded request, with the resource and scope it stands under."""
     message = ExportLogsServiceRequest.FromString(raw)
     for resource_logs in message.resource_logs:
@@ -85,32 +90,38 @@ def halves(request: Request) -> tuple[Request, ...]:
     if len(request.parts) > 1:
         middle = len(request.parts) // 2
         return Request(request.parts[:middle]), Request(request.parts[middle:])
-    entries = list(records_of(request.raw))
-    if len(entries) < 2:  # noqa: PLR2004 - nothing to halve
+    records = list(records_of(request.raw))
+    middle = len(records) // 2
+    if not middle:
         return (request,)
-    middle = len(entries) // 2
-    return _pieces(entries[:middle]), _pieces(entries[middle:])
+    return Request((_piece(records[:middle]),)), Request((_piece(records[middle:]),))
 
 
 def singles(request: Request) -> Iterator[tuple[str, Encoded]]:
-    """Every record as a request of its own, with its uid."""
-    for entry in records_of(request.raw):
-        piece = _pieces([entry]).parts[0]
-        yield uid_of(entry[2]), Encoded(piece.records, piece.size, piece.gzip)
+    """Every record as a request of its own, with its uid, in order."""
+    for found in records_of(request.raw):
+        yield uid_of(found[2]), _piece([found])
 
 
-def _pieces(entries: Sequence[tuple[ResourceLogs, ScopeLogs, LogRecord]]) -> Request:
-    """Encode chosen records again, each under its own resource and scope, in order."""
+def _piece(records: Sequence[Located]) -> Encoded:
+    """Encode chosen records again, in order, neighbours of one resource and scope together.
+
+    Each message that `records_of` parsed is one object for as long as the given records hold it,
+    so identity tells which records came from one.
+    """
     message = ExportLogsServiceRequest()
-    under: ScopeLogs | None = None
-    target: ScopeLogs | None = None
-    for resource_logs, scope_logs, record in entries:
-        if target is None or scope_logs is not under:
-            held = message.resource_logs.add(
-                resource=resource_logs.resource, schema_url=resource_logs.schema_url
+    for run in _runs(records, key=lambda located: id(located[0])):
+        source = run[0][0]
+        target = message.resource_logs.add(resource=source.resource, schema_url=source.schema_url)
+        for within in _runs(run, key=lambda located: id(located[1])):
+            scope = within[0][1]
+            target.scope_logs.add(
+                scope=scope.scope,
+                schema_url=scope.schema_url,
+                log_records=[record for _, _, record in within],
             )
-            target = held.scope_logs.add(scope=scope_logs.scope, schema_url=scope_logs.schema_url)
-            under = scope_logs
-        target.log_records.append(record)
-    raw = message.SerializeToString(deterministic=True)
-    return Request((encoded(raw, len(entries)),))
+    return encoded(message.SerializeToString(deterministic=True), len(records))
+
+
+def _runs(records: Iterable[Located], key: Callable[[Located], int]) -> Iterator[list[Located]]:
+    return (list(run) for _, run in groupby(records, key))

@@ -1,0 +1,75 @@
+"""The command line: one file per sub-command, imported when it is used.
+
+A command file ``bridge/cli/NAME.py`` has a function ``NAME``, or for a group of commands a
+`typer.Typer` named ``app``; it imports what it works with inside the function, so that ``--help``
+stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from bridge import __version__
+
+PROGRAM: Final = "fal-log-bridge"
+COMMANDS: Final = ("run", "demo", "simulate", "config")
+
+
+class _LazyGroup(TyperGroup):
+    """Loads a command's file when the command is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's hook
+        """Every command, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's hook
+        """A command by name; None where there is none."""
+        # The group suggests the nearest of the commands it knows: for an unknown one, know all.
+        for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.commands[name] = _load(name)
+        return self.commands.get(cmd_name)
+
+
+def plain_typer(**options: Any) -> typer.Typer:
+    """A typer without completion, decorated help or decorated tracebacks."""
+    return typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options
+    )
+
+
+def _load(name: str) -> Any:
+    module = import_module(f"{__name__}.{name}")
+    group = getattr(module, "app", None)
+    if not isinstance(group, typer.Typer):
+        group = plain_typer()
+        group.command(name)(getattr(module, name))
+    command = get_command(group)
+    command.name = name
+    return command
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+app = plain_typer(cls=_LazyGroup, no_args_is_help=True)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Read fal.ai app logs and deliver every entry, at least once, to your backends."""

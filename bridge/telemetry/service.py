@@ -55,6 +55,33 @@ class Stopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CaughtUp(Event):
+    """``--once`` is done: everything up to the start is delivered or dead-lettered."""
+
+    read: int
+    dead_lettered: int
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        dead = f", {self.dead_lettered:,} of them as dead letters" if self.dead_lettered else ""
+        return f"caught up: {self.read:,} entries read, everything is delivered{dead}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotCaughtUp(Event):
+    """``--once`` gave up: something stood in the way for longer than its timeout."""
+
+    level: ClassVar[int] = logging.ERROR
+    obstacle: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"not caught up: {self.obstacle}"
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigWarning(Event):
     """The settings hold something that was accepted but deserves a word."""
 

@@ -1,0 +1,39 @@
+"""``fal-log-bridge run``: the service, or with ``--once`` one complete pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Forward everything up to now, then exit.")
+    ] = False,
+    timeout: Annotated[
+        str, typer.Option(help="With --once: give up after this long without any progress.")
+    ] = "5m",
+) -> None:
+    """Read the configured apps and deliver every entry, until SIGTERM or Ctrl-C."""
+    import asyncio  # noqa: PLC0415 - keeps --help quick
+    import sys  # noqa: PLC0415
+
+    from bridge import app, settings  # noqa: PLC0415
+    from bridge.clock import SystemClock  # noqa: PLC0415
+    from bridge.telemetry.log import LogWriter  # noqa: PLC0415
+
+    try:
+        patience = settings.parse_duration(timeout)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--timeout") from error
+    loaded = settings.load(config)
+    emit = LogWriter(sys.stderr, SystemClock(), human=sys.stderr.isatty())
+    work = app.run_once(loaded, emit, patience) if once else app.run(loaded, emit)
+    raise typer.Exit(asyncio.run(work))

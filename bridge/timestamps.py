@@ -1,0 +1,88 @@
+"""Timestamps as the Logs API writes and reads them, to ticks and back. Pure.
+
+The API answers with naive times that mean UTC, drops a zero fraction (Python's ``isoformat``) and
+carries an offset in ``labels.logged_at``; its bounds are documented as ``2024-01-15T10:30:00Z``
+and ``2024-01-15T10:30:00.123Z`` (Logs REST API, "Response Format" and "Time-based Filtering").
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from bridge.model import MILLISECOND, SECOND, Tick
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive means UTC in the API's answers
+_DAY: Final[Tick] = 86_400 * SECOND
+
+EARLIEST: Final[Tick] = -62_135_596_800 * SECOND
+"""Year 1, the first tick that can be written."""
+LATEST: Final[Tick] = 253_402_300_800 * SECOND - 1
+"""The last tick of year 9999."""
+
+_FORM: Final = re.compile(
+    r"""
+    (?P<date>\d{4}-\d\d-\d\d) [Tt\ ]
+    (?P<time>\d\d:\d\d:\d\d) (?:\.(?P<fraction>\d+))?
+    (?P<zone>[Zz] | [+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?
+    """,
+    re.ASCII | re.VERBOSE,
+)
+
+
+def parse_tick(value: object) -> Tick | None:
+    """Read a timestamp; a naive one is UTC, digits below the microsecond are cut off.
+
+    Anything that is not a string of RFC 3339's form (its zone may be missing or shortened, its
+    separator a space) within the years 1 to 9999 gives None; nothing raises.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value if _is_plain(value) else _plain(value))
+    except ValueError:
+        return None
+    since = moment - (_NAIVE_EPOCH if moment.tzinfo is None else _EPOCH)
+    tick = since.days * _DAY + since.seconds * SECOND + since.microseconds
+    return tick if EARLIEST <= tick <= LATEST else None
+
+
+def format_tick(tick: Tick) -> str:
+    """Write a tick in UTC, as ``….fffZ`` when it is a whole millisecond, else ``….ffffffZ``.
+
+    A tick outside the years 1 to 9999 is written as the nearest inside: as a bound it selects
+    the same entries.
+    """
+    moment = _EPOCH + timedelta(microseconds=min(max(tick, EARLIEST), LATEST))
+    precision = "microseconds" if moment.microsecond % MILLISECOND else "milliseconds"
+    return f"{moment.replace(tzinfo=None).isoformat(timespec=precision)}Z"
+
+
+def _is_plain(value: str) -> bool:
+    """Whether it has the API's common shape, ``YYYY-MM-DDTHH:MM:SS.ffffff``.
+
+    `datetime` itself accepts much more (week dates, any separator, offsets anywhere), so every
+    place that would let another form through is checked.
+    """
+    return (
+        len(value) == 26  # noqa: PLR2004 - the length of that shape
+        and value[7:20:3] == "-T::."
+        and value[20:].isdecimal()
+        and value.isascii()
+    )
+
+
+def _plain(value: str) -> str:
+    """Bring an accepted form to the one that every supported `datetime` reads.
+
+    Raises:
+        ValueError: it is none of the accepted forms.
+    """
+    found = _FORM.fullmatch(value)
+    if found is None:
+        raise ValueError(value)
+    fraction = (found["fraction"] or "")[:6].ljust(6, "0")
+    zone = (found["zone"] or "").upper()
+    return f"{found['date']}T{found['time']}.{fraction}{zone}"

@@ -1,0 +1,182 @@
+"""Request bytes: joined, taken apart, and the same each time."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from bridge.model import Batch, Encoded
+from bridge.payload import Request, compress, encoded, halves, records_of, singles, uid_of
+
+Shape = list[tuple[int, list[tuple[int, int]]]]
+"""Resources, each a number and its scopes, each a number and how many records it holds."""
+
+shapes: st.SearchStrategy[Shape] = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), max_size=3),
+    ),
+    max_size=4,
+)
+
+
+def build(shape: Shape, first: int = 0) -> Encoded:
+    """A request of that shape, its records numbered from ``first``."""
+    message = ExportLogsServiceRequest()
+    number = first
+    for resource, scopes in shape:
+        group = message.resource_logs.add(schema_url=f"https://schema/{resource}")
+        pair = group.resource.attributes.add(key="service.name")
+        pair.value.string_value = f"service-{resource}"
+        for scope, count in scopes:
+            inner = group.scope_logs.add(schema_url=f"https://scope/{scope}")
+            inner.scope.name = f"scope-{scope}"
+            for _ in range(count):
+                record = inner.log_records.add(time_unix_nano=number + 1)
+                record.body.string_value = f"message {number}"
+                record.attributes.add(key="log.record.uid").value.string_value = f"{number:032x}"
+                number += 1
+    return encoded(message.SerializeToString(deterministic=True), number - first)
+
+
+def contents(requests: Sequence[Request]) -> list[tuple[bytes, str, bytes, str, bytes]]:
+    """Every record in order, with all that it stands under."""
+    return [
+        (
+            resource_logs.resource.SerializeToString(deterministic=True),
+            resource_logs.schema_url,
+            scope_logs.scope.SerializeToString(deterministic=True),
+            scope_logs.schema_url,
+            record.SerializeToString(deterministic=True),
+        )
+        for request in requests
+        for resource_logs, scope_logs, record in records_of(request.raw)
+    ]
+
+
+def joined(parts: Sequence[Shape]) -> Request:
+    """A request of several parts, records numbered through."""
+    built: list[Encoded] = []
+    for part in parts:
+        built.append(build(part, sum(one.records for one in built)))
+    return Request(tuple(built))
+
+
+@given(st.lists(shapes, min_size=1, max_size=4))
+def test_join_is_the_concatenation(parts: list[Shape]) -> None:
+    """A joined request holds every part's records in order, and says their number and size."""
+    request = joined(parts)
+    assert contents([request]) == contents([Request((part,)) for part in request.parts])
+    assert request.records == len(list(records_of(request.raw)))
+    assert request.size == len(request.raw)
+
+
+@given(st.lists(shapes, min_size=1, max_size=4))
+def test_body_is_one_gzip_member(parts: list[Shape]) -> None:
+    """One member and nothing behind it: receivers silently drop a second one."""
+    request = joined(parts)
+    reader = zlib.decompressobj(wbits=31)
+    assert reader.decompress(request.gzip) == request.raw
+    assert reader.eof
+    assert reader.unused_data == b""
+
+
+def test_single_part_is_sent_as_it_is_stored() -> None:
+    """The stored bytes go out untouched, whoever compressed them."""
+    raw = gzip.decompress(build([(0, [(0, 2)])]).gzip)
+    stored = gzip.compress(raw, compresslevel=9, mtime=1)
+    batch = Batch(7, "app", records=2, size=len(raw), gzip=stored, journaled_at=0)
+    assert Request((batch,)).gzip is stored
+    assert Request((batch,)).raw == raw
+
+
+@given(st.lists(shapes, min_size=1, max_size=3))
+@settings(max_examples=50)
+def test_halving_to_the_end_loses_and_moves_nothing(parts: list[Shape]) -> None:
+    """Halves of halves, down to single records, are the request in order."""
+    request = joined(parts)
+    pieces, pending = [], [request]
+    while pending:
+        current = pending.pop()
+        taken = halves(current)
+        if len(taken) == 1:
+            assert taken == (current,)
+            pieces.append(current)
+            continue
+        assert sum(piece.records for piece in taken) == current.records
+        pending.extend(reversed(taken))
+    assert all(piece.records < 2 for piece in pieces)
+    assert contents(pieces) == contents([request])
+
+
+def test_halves_part_at_batch_borders_first() -> None:
+    """A joined request comes apart into the batches it was made of, untouched."""
+    request = joined([[(0, [(0, 3)])], [(1, [(0, 1)])], [(0, [(1, 2)])]])
+    first, second = halves(request)
+    assert (first.parts, second.parts) == (request.parts[:1], request.parts[1:])
+
+
+def test_halves_share_resources_and_scopes() -> None:
+    """Records that stood under one resource and scope still share them, so pieces stay small."""
+    request = joined([[(0, [(0, 4), (1, 4)]), (1, [(0, 8)])]])
+    first, second = halves(request)
+    message = ExportLogsServiceRequest.FromString(first.raw)
+    assert [len(r.scope_logs) for r in message.resource_logs] == [2]
+    assert [len(s.log_records) for s in message.resource_logs[0].scope_logs] == [4, 4]
+    message = ExportLogsServiceRequest.FromString(second.raw)
+    assert [len(r.scope_logs) for r in message.resource_logs] == [1]
+
+
+@given(shapes)
+def test_halving_is_deterministic(shape: Shape) -> None:
+    """Halving twice in the same way gives the same bytes."""
+    request = Request((build(shape),))
+    again = Request((build(shape),))
+    assert [piece.gzip for piece in halves(request)] == [piece.gzip for piece in halves(again)]
+
+
+@given(st.lists(shapes, min_size=1, max_size=3))
+@settings(max_examples=50)
+def test_singles_are_every_record_alone(parts: list[Shape]) -> None:
+    """Each record stands alone, named by its uid, under its own resource and scope."""
+    request = joined(parts)
+    alone = list(singles(request))
+    assert [uid for uid, _ in alone] == [f"{n:032x}" for n in range(request.records)]
+    assert all(piece.records == 1 for _, piece in alone)
+    assert contents([Request((piece,)) for _, piece in alone]) == contents([request])
+
+
+def test_single_record_cannot_be_halved() -> None:
+    """One record comes back whole."""
+    request = joined([[(0, [(0, 1)])]])
+    assert halves(request) == (request,)
+
+
+@given(st.binary(max_size=2_000))
+def test_compression_is_deterministic(raw: bytes) -> None:
+    """Equal input gives equal bytes, and no time stamp is in them."""
+    once = compress(raw)
+    assert once == compress(raw)
+    assert once[4:8] == bytes(4)
+    assert encoded(raw, 3) == Encoded(records=3, size=len(raw), gzip=once)
+
+
+def test_record_without_uid() -> None:
+    """A record that carries no uid has an empty one."""
+    message = ExportLogsServiceRequest()
+    message.resource_logs.add().scope_logs.add().log_records.add().attributes.add(key="other")
+    [(_, _, record)] = records_of(message.SerializeToString())
+    assert uid_of(record) == ""
+
+
+def test_damaged_bytes_are_an_error() -> None:
+    """A stored batch that does not decompress is never taken for an empty one."""
+    stored = build([(0, [(0, 2)])]).gzip
+    with pytest.raises((EOFError, gzip.BadGzipFile, zlib.error)):
+        _ = Request((Encoded(2, 10, stored[:-9]),)).raw
