@@ -231,6 +231,8 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     for one in config.destinations:
         destination = _destination(one, world)
         stack.push_async_callback(destination.aclose)
+        # All are in use before the first delivers, or it could clear away what others have to come.
+        await journal.attach(destination.name)
         forwarders.append(_forwarder(destination, journal, world))
     account = await _account(config, world, stack)
     tailers = [_tailer(app, config, account, journal, world) for app in config.apps]

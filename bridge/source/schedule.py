@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridge.model import MILLISECOND, Tick
+from bridge.source.walk import lower_limit
 
 _NARROWEST: Final = MILLISECOND
 
@@ -33,11 +34,11 @@ class PageLimit:
 
     def refused(self, limit: int) -> None:
         """The server does not accept this limit: never ask for as much again."""
-        self._most = self.value = max(1, limit // 2)
+        self._most = self.value = lower_limit(limit)
 
     def too_large(self, limit: int) -> None:
         """The answer passed the size cap: ask for less for now."""
-        self.value = max(1, limit // 2)
+        self.value = lower_limit(limit)
 
     def completed(self) -> None:
         """A walk ended well: win the page size back."""

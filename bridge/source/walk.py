@@ -118,11 +118,11 @@ class Walk:
         return self._met / max(1, self._top - self._bottom)
 
     def shrink(self) -> bool:
-        """Halve the limit after a refused or oversized answer; False when it is already 1."""
+        """Lower the limit after a refused or oversized answer; False when it is already 1."""
         self._may_raise = False
         if self._bounds.limit == 1:
             return False
-        self._bounds = replace(self._bounds, limit=self._bounds.limit // 2)
+        self._bounds = replace(self._bounds, limit=lower_limit(self._bounds.limit))
         return True
 
     def found(self) -> list[Identified]:
@@ -300,6 +300,12 @@ class Walk:
             return True
         above = self._ceiling is not None and sighting.tick >= self._ceiling
         return sighting.tick >= self._floor and not above
+
+
+def lower_limit(limit: int) -> int:
+    """The next smaller limit to try: half as much, but not past the documented one."""
+    half = max(1, limit // 2)
+    return max(half, DOCUMENTED_PAGE) if limit > DOCUMENTED_PAGE else half
 
 
 def _contents_at(tick: Tick, shown: Sequence[_Sighting]) -> Counter[bytes]:

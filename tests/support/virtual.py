@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from bridge.model import Tick
@@ -36,12 +37,16 @@ class _Jumper(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Virtual time from ``start`` seconds on; `Crash` before the ``crash_at``-th step."""
+    """Virtual time from ``start`` seconds on.
+
+    `Crash` comes before the ``crash_at``-th step, or before the next one once it is ``doomed``.
+    """
 
     def __init__(self, *, start: float = 0.0, crash_at: int | None = None) -> None:
         self._now = start
         self.steps = 0
         self.crash_at = crash_at
+        self.doomed: Callable[[], bool] = lambda: False
         jumper = _Jumper()
         jumper.loop = self
         super().__init__(jumper)
@@ -56,7 +61,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         self.steps += 1
-        if self.crash_at is not None and self.steps >= self.crash_at:
+        if self.doomed() or (self.crash_at is not None and self.steps >= self.crash_at):
             raise Crash
         super()._run_once()  # type: ignore[misc]  # private, but the one place between two steps
 
@@ -84,13 +89,18 @@ class VirtualClock:
         await asyncio.sleep(max(0.0, seconds))
 
 
-_graveyard: list[asyncio.Task[Any]] = []
-
-
-def run_virtually(main: Coroutine[Any, Any, T], *, loop: VirtualLoop | None = None) -> T:
+def run_virtually(
+    main: Coroutine[Any, Any, T],
+    *,
+    loop: VirtualLoop | None = None,
+    killed: Callable[[], None] = lambda: None,
+) -> T:
     """Run a coroutine on virtual time; a `Crash` leaves everything as it stands.
 
-    The tasks of a killed loop are kept for ever: were they collected, their clean-up would run.
+    ``killed`` is told of it before the loop closes, to let go of what the system would release.
+
+    The tasks of a killed loop are leaked on purpose: were they collected, at the interpreter's
+    end at the latest, their clean-up would run.
     """
     loop = loop or VirtualLoop()
     asyncio.set_event_loop(None)
@@ -98,8 +108,8 @@ def run_virtually(main: Coroutine[Any, Any, T], *, loop: VirtualLoop | None = No
         return loop.run_until_complete(main)
     except Crash:
         for task in asyncio.all_tasks(loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            _graveyard.append(task)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(task))
+        killed()
         raise
     finally:
         loop.close()
