@@ -84,7 +84,7 @@ class RestApi:
                 params=_params(query),
                 content=_body(query.filter, bare_array=self._bare_array),
                 headers={
-                    "Authorization": f"Key {self._key()}",
+                    "Authorization": self._authorization(),
                     "Content-Type": "application/json",
                     "Accept": "application/json",
                 },
@@ -92,14 +92,18 @@ class RestApi:
                 return response.status_code, response.headers, await self._read(response)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise ApiRefused(str(error), where=self._url, hint="check fal.base_url") from error
-        except httpx.LocalProtocolError as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            raise _unreachable(error, self._url) from error
+
+    def _authorization(self) -> str:
+        key = self._key()
+        if not (key.isascii() and key.isprintable()):
             raise ApiUnauthorized(
                 "the fal key cannot be sent in a header",
                 where=self._url,
-                hint="it holds a line break or another character no key has",
-            ) from error
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            raise _unreachable(error, self._url) from error
+                hint="it holds a line break or another character that no key has",
+            )
+        return f"Key {key}"
 
     async def _read(self, response: httpx.Response) -> bytes:
         parts, size = [], 0

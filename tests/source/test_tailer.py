@@ -1,0 +1,344 @@
+"""The loop that reads an app: what it keeps when answers, journal and time misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+import pytest
+from support.reading import T0, Server, make_entry
+from support.virtual import VirtualClock, run_virtually
+
+from bridge.errors import (
+    ApiAnswerTooLarge,
+    ApiError,
+    ApiLimitRefused,
+    ApiUnauthorized,
+    ApiUnavailable,
+    ConfigError,
+    JournalError,
+)
+from bridge.journal.memory import MemoryJournal
+from bridge.model import SECOND, Append, Appended, Encoded, Entry, Filter, Identified, Page, Query
+from bridge.source.account import Account
+from bridge.source.limiter import Limiter
+from bridge.source.tailer import AppSpec, Tailer
+from bridge.source.walk import Bounds
+from bridge.telemetry import Event
+from bridge.telemetry.reading import (
+    AppRecovered,
+    AppStarted,
+    AppTroubled,
+    BacklogFound,
+    BacklogRead,
+    FiltersChanged,
+    ReadingPaused,
+    ReadingResumed,
+)
+
+NOW = T0
+SPEC = AppSpec(
+    name="app",
+    named=False,
+    stream="s",
+    filters="f",
+    filter=Filter(app_id="app"),
+    start=lambda now: now - 600 * SECOND,
+    interval=1.0,
+    max_interval=15.0,
+    page_size=1000,
+)
+
+
+class Batches(MemoryJournal):
+    """The in-memory journal, with what was appended in order, and failures on demand."""
+
+    def __init__(self, clock: VirtualClock, max_bytes: int = 10**9) -> None:
+        super().__init__(max_bytes=max_bytes, clock=clock)
+        self.positions: list[int] = []
+        self.failures: list[JournalError] = []
+
+    async def append(self, append: Append) -> Appended:
+        """See `Journal.append`."""
+        if self.failures:
+            raise self.failures.pop()
+        appended = await super().append(append)
+        self.positions.append(append.position)
+        return appended
+
+
+@dataclass
+class Scene:
+    """One app, its API and its journal on virtual time."""
+
+    entries: list[Entry] = field(default_factory=list)
+    caps: Sequence[int] = (1_000_000,)
+    spec: AppSpec = SPEC
+    max_bytes: int = 10**9
+    events: list[Event] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
+    obstacle: Callable[[Query], ApiError | None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.clock = VirtualClock(NOW)
+        self._grown = asyncio.Event()
+        self.journal = Batches(self.clock, self.max_bytes)
+
+    async def page(self, query: Query) -> Page:
+        """The API: what is visible now (entries stamped ahead of time are)."""
+        self.queries.append(query)
+        error = self.obstacle(query)
+        if error is not None:
+            raise error
+        server = Server(self.entries, caps=self.caps)
+        page = server.page(Bounds(query.since, query.until, query.limit))
+        return replace(page, served_at=self.clock.now() // SECOND * SECOND)
+
+    def tailer(self) -> Tailer:
+        """A new tailer on the same journal, as after a restart."""
+        limiter = Limiter(self.clock, requests_per_second=1_000, concurrency=4)
+        return Tailer(
+            self.spec,
+            account=Account(self, limiter, self.clock),
+            journal=self.journal,
+            encode=self._encode,
+            clock=self.clock,
+            random=Random(1),
+            emit=self.events.append,
+        )
+
+    def _encode(self, found: Sequence[Identified], _: int) -> list[Encoded]:
+        self.messages += [i.entry.raw["message"] for i in found]
+        self._grown.set()
+        return [Encoded(len(found), 10 * len(found), b"x" * len(found))]
+
+    async def until(self, count: int) -> None:
+        """Wait until so many entries are journaled."""
+        while len(self.messages) < count:
+            self._grown.clear()
+            await self._grown.wait()
+
+    def told(self, *kinds: type[Event]) -> list[type[Event]]:
+        """The events of these kinds, in order."""
+        return [type(e) for e in self.events if isinstance(e, kinds)]
+
+
+def play(body: Callable[[Scene], Any], **options: Any) -> Scene:
+    """Play a scene on virtual time."""
+    scene = Scene(**options)
+    run_virtually(body(scene))
+    return scene
+
+
+def ago(seconds: float, message: str) -> Entry:
+    """An entry so long before the scene begins."""
+    return make_entry(NOW - int(seconds * SECOND), message)
+
+
+def test_an_empty_poll_moves_nothing() -> None:
+    """What becomes visible late, after many empty polls, is still read (trap 2)."""
+
+    async def body(scene: Scene) -> None:
+        tailer = scene.tailer()
+        for _ in range(5):
+            await tailer.poll()
+            await scene.clock.sleep(15)
+        scene.entries.append(ago(60, "late"))
+        await tailer.poll()
+
+    assert play(body).messages == ["late"]
+
+
+def test_the_start_is_committed_before_the_first_read() -> None:
+    """A crash before anything was found does not resolve "10 minutes back" anew (trap 30)."""
+
+    async def body(scene: Scene) -> None:
+        await scene.tailer().poll()
+        record = await scene.journal.app("app")
+        assert record is not None
+        assert record.position == NOW - 600 * SECOND
+        await scene.clock.sleep(3_600)
+        scene.entries.append(ago(599, "from the beginning"))
+        again = scene.tailer()
+        await again.resume()
+        await again.poll()
+
+    scene = play(body)
+    assert scene.messages == ["from the beginning"]
+    assert scene.told(AppStarted) == [AppStarted]
+
+
+def test_an_entry_stamped_in_the_future_hides_nothing() -> None:
+    """Neither now nor after an outage (trap 17)."""
+
+    async def body(scene: Scene) -> None:
+        scene.entries += [ago(5, "before"), ago(-3_600, "an hour ahead")]
+        tailer = scene.tailer()
+        await tailer.poll()
+        scene.entries.append(ago(-1, "after"))
+        await scene.clock.sleep(2)
+        await tailer.poll()
+        scene.entries.append(ago(-900, "during the outage"))
+        await scene.clock.sleep(1_800)
+        again = scene.tailer()
+        await again.resume()
+        await again.poll()
+
+    assert play(body).messages == ["before", "an hour ahead", "after", "during the outage"]
+
+
+def test_a_backlog_is_journaled_oldest_first_and_resumes_in_the_middle() -> None:
+    """Slices in order, positions that only grow, no entry twice across a restart."""
+    many = [ago(500 - n / 100, f"{n}") for n in range(20_000)]
+
+    async def body(scene: Scene) -> None:
+        reading = asyncio.ensure_future(scene.tailer().run_once())
+        await scene.until(5_000)
+        reading.cancel()
+        again = scene.tailer()
+        await again.resume()
+        await again.run_once()
+
+    scene = play(body, entries=many)
+    assert scene.messages == [f"{n}" for n in range(20_000)]
+    assert scene.journal.positions == sorted(scene.journal.positions)
+    assert BacklogFound in scene.told(BacklogFound)
+
+
+def test_a_cap_that_falls_in_the_middle_of_a_backlog_loses_nothing() -> None:
+    """From 1,000 to 100 entries a page (trap 26)."""
+    many = [ago(300 - n / 50, f"{n}") for n in range(12_000)]
+
+    async def body(scene: Scene) -> None:
+        reading = asyncio.ensure_future(scene.tailer().run_once())
+        await scene.until(1_000)
+        scene.caps = (100,)
+        await reading
+
+    scene = play(body, entries=many)
+    assert scene.messages == [f"{n}" for n in range(12_000)]
+    assert scene.told(BacklogFound, BacklogRead)[:2] == [BacklogFound, BacklogRead]
+
+
+def test_a_failed_request_does_not_spoil_its_walk() -> None:
+    """Every other answer fails: a walk of many pages still ends."""
+    many = [ago(300 - n / 20, f"{n}") for n in range(3_000)]
+
+    async def body(scene: Scene) -> None:
+        scene.obstacle = lambda _: (
+            ApiUnavailable("answered 502", status=502) if len(scene.queries) % 2 else None
+        )
+        await scene.tailer().run_once()
+
+    scene = play(body, entries=many, caps=(100,))
+    assert len(scene.messages) == 3_000
+    assert scene.told(AppTroubled) == []
+
+
+def test_a_refused_key_is_told_once_and_recovers_without_restart() -> None:
+    """One line, ever longer pauses, then everything (trap 21)."""
+
+    async def body(scene: Scene) -> None:
+        scene.obstacle = lambda _: ApiUnauthorized("answered 401 Unauthorized", status=401)
+        reading = asyncio.ensure_future(scene.tailer().run_once())
+        await scene.clock.sleep(8)
+        assert len(scene.queries) <= 5
+        scene.obstacle = lambda _: None
+        await reading
+
+    scene = play(body, entries=[ago(60, "kept")])
+    assert scene.messages == ["kept"]
+    assert scene.told(AppTroubled, AppRecovered) == [AppTroubled, AppRecovered]
+
+
+@pytest.mark.parametrize("kind", [ApiLimitRefused, ApiAnswerTooLarge])
+def test_a_page_too_large_for_either_side_is_asked_smaller(kind: type[ApiError]) -> None:
+    """A limit that the server refuses, or an answer over the cap, only makes pages smaller."""
+
+    async def body(scene: Scene) -> None:
+        scene.obstacle = lambda q: kind("too much") if q.limit > 60 else None
+        await scene.tailer().run_once()
+
+    many = [ago(300 - n / 10, f"{n}") for n in range(1_000)]
+    assert play(body, entries=many).messages == [f"{n}" for n in range(1_000)]
+
+
+def test_a_full_journal_pauses_reading_and_names_the_destination() -> None:
+    """Nothing moves until there is room, then everything does."""
+
+    async def body(scene: Scene) -> None:
+        await scene.journal.attach("slow")
+        reading = asyncio.ensure_future(scene.tailer().run_once())
+        await scene.clock.sleep(60)
+        assert scene.told(ReadingPaused, ReadingResumed) == [ReadingPaused]
+        while not reading.done():
+            last = (await scene.journal.stats()).last_seq
+            await scene.journal.advance("slow", last)
+            await scene.clock.sleep(1)
+
+    many = [ago(300 - n / 100, f"{n}") for n in range(20_000)]
+    scene = play(body, entries=many, max_bytes=3_000)
+    assert len(scene.messages) == 20_000
+    assert "slow" in next(e.text for e in scene.events if isinstance(e, ReadingPaused))
+
+
+def test_a_failing_disk_only_delays() -> None:
+    """The walk is kept until it can be stored."""
+
+    async def body(scene: Scene) -> None:
+        scene.journal.failures = [JournalError("disk full") for _ in range(3)]
+        await scene.tailer().run_once()
+
+    scene = play(body, entries=[ago(60, "kept")])
+    assert scene.messages == ["kept"]
+    assert scene.told(AppTroubled, AppRecovered) == [AppTroubled, AppRecovered]
+
+
+def test_changed_filters_are_told_and_keep_the_position() -> None:
+    """A config edit neither resets nor silently reuses a position (trap 13)."""
+
+    async def body(scene: Scene) -> None:
+        await scene.tailer().poll()
+        scene.spec = replace(SPEC, filters="other")
+        again = scene.tailer()
+        await again.resume()
+        assert again.position == NOW - 600 * SECOND
+        third = scene.tailer()
+        await third.resume()
+
+    assert play(body).told(FiltersChanged) == [FiltersChanged]
+
+
+def test_another_stream_under_a_derived_name_is_refused() -> None:
+    """The position belongs to what it was reached on (trap 13)."""
+
+    async def body(scene: Scene) -> None:
+        await scene.tailer().poll()
+        scene.spec = replace(SPEC, stream="other")
+        with pytest.raises(ConfigError, match="name"):
+            await scene.tailer().resume()
+        scene.spec = replace(SPEC, stream="other", named=True)
+        await scene.tailer().resume()
+
+    assert play(body).told(FiltersChanged) == [FiltersChanged]
+
+
+def test_the_steady_state_costs_one_request_a_poll() -> None:
+    """The anchor proves each walk on its first page."""
+
+    async def body(scene: Scene) -> None:
+        tailer = scene.tailer()
+        scene.entries.append(ago(3, "first"))
+        await tailer.poll()
+        before = len(scene.queries)
+        for n in range(20):
+            await scene.clock.sleep(1)
+            scene.entries.append(ago(-n - 0.9, f"{n}"))
+            await tailer.poll()
+        assert len(scene.queries) - before == 20
+
+    assert len(play(body).messages) == 21
