@@ -67,7 +67,7 @@ def json_line(event: Event, now: Tick) -> str:
     }
     variables = {field.name: _plain(getattr(event, field.name)) for field in fields(event)}
     # DEL is the one character that drives a terminal and that JSON leaves as it is.
-    return json.dumps(variables | line).replace("\x7f", "\\u007f") + "\n"
+    return json.dumps(line | variables | line).replace("\x7f", "\\u007f") + "\n"
 
 
 def human_line(event: Event, now: Tick) -> str:

@@ -1,0 +1,137 @@
+"""What no single key can know: names that must differ, keys that exclude or need each other.
+
+The rules look at the data before it has types, so that their problems are reported together with
+those of the types; what has the wrong form is left to the types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bridge.errors import ConfigError
+from bridge.model import Json
+from bridge.settings.document import Place, Problem
+from bridge.settings.keys import FileKey
+from bridge.settings.sections import Otlp, Settings, Tls
+
+NO_KEY: Final = (
+    "no fal key: set FAL_KEY, or FAL_KEY_ID and FAL_KEY_SECRET, or give fal.key or fal.key_file"
+)
+NO_APPS: Final = (
+    "no app to read: list some under apps, or set BRIDGE_APPS=id1,id2, "
+    "or BRIDGE_APPS=* for the whole account"
+)
+NO_DESTINATIONS: Final = (
+    "no destination to deliver to: list some under destinations, "
+    "or set OTEL_EXPORTER_OTLP_ENDPOINT, such as http://localhost:4318"
+)
+
+
+def broken_rules(data: Json) -> Iterator[Problem]:
+    """Every rule across keys that the data breaks."""
+    yield from _keys(_mapping(data, "fal"))
+    yield from _apps(data)
+    yield from _destinations(data)
+
+
+def worth_a_word(settings: Settings) -> Iterator[str]:
+    """What is accepted, but not what its writer may think."""
+    if "late_sweeps" in settings.poll.model_fields_set and settings.poll.late_sweeps:
+        yield "poll.late_sweeps: not supported yet, windows are not read again for late entries"
+    for index, destination in enumerate(settings.destinations):
+        if isinstance(destination, Otlp):
+            yield from (f"destinations[{index}].{text}" for text in _otlp_words(destination))
+
+
+def _otlp_words(destination: Otlp) -> Iterator[str]:
+    if destination.endpoint and destination.endpoint.endswith("/v1/logs"):
+        yield (
+            "endpoint: already ends in /v1/logs, and /v1/logs is appended to it; "
+            "if it is the whole URL, write it as logs_endpoint"
+        )
+    if destination.tls != Tls() and destination.url.startswith("http://"):
+        yield "tls: has no effect on an http:// URL"
+    if destination.tls.insecure_skip_verify:
+        yield "tls.insecure_skip_verify: the backend's certificate is not checked"
+
+
+def _keys(fal: dict[str, Json]) -> Iterator[Problem]:
+    key, key_file = fal.get("key"), fal.get("key_file")
+    if key is None and key_file is None:
+        yield Problem(("fal", "key"), NO_KEY)
+    elif key is not None and key_file is not None:
+        yield Problem(("fal", "key_file"), "give key or key_file, not both")
+    elif isinstance(key_file, str):
+        try:
+            FileKey(Path(key_file))
+        except ConfigError as error:
+            yield Problem(("fal", "key_file"), error.what)
+
+
+def _apps(data: Json) -> Iterator[Problem]:
+    if not _given(data, "apps"):
+        yield Problem(("apps",), NO_APPS)
+    names: dict[str, Place] = {}
+    for path, app in _items(data, "apps"):
+        name = app.get("name", app.get("app_id"))
+        if name is None:
+            yield Problem((*path, "name"), "is required where app_id is omitted (whole account)")
+        else:
+            yield from _unique(str(name), path, names)
+
+
+def _destinations(data: Json) -> Iterator[Problem]:
+    if not _given(data, "destinations"):
+        yield Problem(("destinations",), NO_DESTINATIONS)
+    names: dict[str, Place] = {}
+    for path, destination in _items(data, "destinations"):
+        if (name := destination.get("name")) is not None:
+            yield from _unique(str(name), path, names)
+        if destination.get("type") == "otlp":
+            yield from _otlp(path, destination)
+
+
+def _otlp(path: Place, destination: dict[str, Json]) -> Iterator[Problem]:
+    base, whole = destination.get("endpoint"), destination.get("logs_endpoint")
+    if base is None and whole is None:
+        yield Problem((*path, "endpoint"), "is required, unless logs_endpoint is given")
+    if base is not None and whole is not None:
+        yield Problem((*path, "logs_endpoint"), "give endpoint or logs_endpoint, not both")
+    tls = _mapping(destination, "tls")
+    if tls.get("key_file") is not None and tls.get("cert_file") is None:
+        yield Problem((*path, "tls", "key_file"), "needs cert_file, the certificate it is for")
+    for key in ("ca_file", "cert_file", "key_file"):
+        if isinstance(file := tls.get(key), str) and (trouble := _unreadable(file)):
+            yield Problem((*path, "tls", key), trouble)
+
+
+def _unique(name: str, path: Place, names: dict[str, Place]) -> Iterator[Problem]:
+    if (first := names.setdefault(name, path)) != path:
+        text = f"must be unique, and {first[0]}[{first[1]}] has the same; give each its own name"
+        yield Problem((*path, "name"), text)
+
+
+def _unreadable(file: str) -> str:
+    try:
+        with Path(file).open("rb"):
+            return ""
+    except OSError as error:
+        return f"cannot read the file: {error.strerror or error}"
+
+
+def _given(data: Json, key: str) -> bool:
+    return data.get(key) not in (None, [])
+
+
+def _mapping(data: Json, key: str) -> dict[str, Json]:
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _items(data: Json, key: str) -> Iterator[tuple[Place, dict[str, Json]]]:
+    value = data.get(key)
+    for index, item in enumerate(value if isinstance(value, list) else []):
+        if isinstance(item, dict):
+            yield (key, index), item

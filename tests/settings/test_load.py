@@ -1,0 +1,231 @@
+"""Where settings come from, and how everything wrong is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.settings import ENVIRON, MINIMAL, Loaded
+
+from bridge.errors import ConfigError
+from bridge.settings import load
+
+EVERYTHING_WRONG = """\
+fal:
+  api: platform
+  ky: some-text
+apps:
+  - app_id: x
+    lables: {fal_env: prod}
+    level: warn
+    start: 10x
+  - name: x
+    start: now
+    start: 5s
+  - level: ${env:NOWHERE}
+  - 5
+poll: {interval: 0s, page_size: no, late_sweeps: [1s, zz]}
+destinations:
+  - {type: syslog, name: a}
+  - {type: otlp, name: b, timeout: 10w, tls: {kee_file: 1}}
+  - {type: console, name: b, header: 1}
+wat: 1
+"""
+
+
+def test_everything_at_once(refused: Callable[..., str]) -> None:
+    """All problems of a file come in one message, in its order, each with place and line."""
+    first, *lines = refused(EVERYTHING_WRONG).splitlines()
+    assert first.endswith(f"config.yaml: {len(lines)} problems")
+    assert [line.strip().split(": ")[0] for line in lines] == [
+        "fal.key (line 1)",
+        "fal.api (line 2)",
+        "fal.ky (line 3)",
+        "apps[0].lables (line 6)",
+        "apps[0].level (line 7)",
+        "apps[0].start (line 8)",
+        "apps[1].name (line 9)",
+        "apps[1].start (line 10)",
+        "apps[2].level (line 12)",
+        "apps[2].name (line 12)",
+        "apps[3] (line 13)",
+        "poll.interval (line 14)",
+        "poll.page_size (line 14)",
+        "poll.late_sweeps[1] (line 14)",
+        "destinations[0] (line 16)",
+        "destinations[1].timeout (line 17)",
+        "destinations[1].tls.kee_file (line 17)",
+        "destinations[1].endpoint (line 17)",
+        "destinations[2].header (line 18)",
+        "destinations[2].name (line 18)",
+        "wat (line 19)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pol: {}", "unknown key; did you mean 'poll'?"),
+        ("poll: {intervall: 1s}", "unknown key; did you mean 'interval'?"),
+        ("poll: {zzz: 1s}", "unknown key; the keys here are concurrency, interval, late_sweeps"),
+        ("journal: {maxbytes: 1}", "unknown key; did you mean 'max_bytes'?"),
+        ("admin: {lisen: 1}", "unknown key; did you mean 'listen'?"),
+        ("'a\\nb': 1", "unknown key"),
+        ('"a\\nb": 1', '["a\\nb"] (line 4): unknown key'),
+    ],
+)
+def test_nearest_key(refused: Callable[..., str], text: str, words: str) -> None:
+    """An unknown key is answered with the nearest one, or with those there are."""
+    message = refused(f"{MINIMAL}{text}\n")
+    assert words in message
+    assert "\n" not in message
+
+
+def test_nearest_key_of_a_destination(refused: Callable[..., str]) -> None:
+    """The keys of a destination are those of its own type."""
+    message = refused(MINIMAL.replace("console", "otlp, endpoint: 'http://h', header: {}"))
+    assert "destinations[0].header (line 3): unknown key; did you mean 'headers'?" in message
+    message = refused(MINIMAL.replace("console", "console, headers: {}"))
+    assert "unknown key; the keys here are name, type" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- a\n", "must be a mapping of keys to values"),
+        ("text\n", "must be a mapping of keys to values"),
+        (MINIMAL.replace("[{app_id: an-app}]", "an-app"), "apps (line 2): must be a list"),
+        (MINIMAL.replace("[{app_id: an-app}]", "{app_id: a}"), "apps (line 2): must be a list"),
+        (MINIMAL + "poll: 5\n", "poll (line 4): must be a mapping of keys to values, not 5"),
+        (MINIMAL + "poll: []\n", "poll (line 4): must be a mapping of keys to values"),
+        (MINIMAL + "5: x\n", "5 (line 4): unknown key"),
+    ],
+)
+def test_wrong_forms(refused: Callable[..., str], text: str, words: str) -> None:
+    """A list where a mapping belongs, or the other way round, is one problem."""
+    message = refused(text)
+    assert words in message
+    assert "problems" not in message
+
+
+def test_nothing_at_all(refused: Callable[..., str]) -> None:
+    """An empty file lacks key, app and destination, and the message gives the ways to each."""
+    message = refused("")
+    assert "3 problems" in message
+    for way in ("FAL_KEY_ID", "fal.key_file", "BRIDGE_APPS=*", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        assert way in message
+
+
+def test_empty_lists(refused: Callable[..., str]) -> None:
+    """Empty lists are as good as none."""
+    message = refused('fal: {key: "a:b"}\napps: []\ndestinations: []\n')
+    assert "no app to read" in message
+    assert "no destination to deliver to" in message
+
+
+def test_unset_variable_has_its_place(refused: Callable[..., str]) -> None:
+    """An unset variable is named with the key that wants it, and nothing follows from it."""
+    message = refused(MINIMAL + "poll: {interval: '${env:NOWHERE}'}\n")
+    assert message.endswith(
+        "poll.interval (line 4): the variable NOWHERE is not set and has no default"
+    )
+
+
+def test_placeholders(loaded: Loaded, tmp_path: Path) -> None:
+    """Values come from variables and files; comments are left alone."""
+    (tmp_path / "key").write_text("id:secret\n", "utf-8")
+    settings = loaded(
+        f"""
+        # not read: ${{env:NOWHERE}}
+        fal: {{key: "${{file:{tmp_path}/key}}"}}
+        apps:
+          - app_id: ${{env:APP}}
+            search: $$5
+            labels: {{fal_env: "${{env:ENV:-prod}}"}}
+        destinations: [{{name: out, type: console}}]
+        """,
+        {"APP": "from-env"},
+    )
+    assert settings.fal.key_source()() == "id:secret"
+    assert settings.apps[0].name == "from-env"
+    assert settings.apps[0].search == "$5"
+    assert dict(settings.apps[0].labels) == {"fal_env": "prod"}
+
+
+def test_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--config goes before BRIDGE_CONFIG, and that before the default place."""
+    files = {}
+    for name in ("option", "variable", "default"):
+        files[name] = tmp_path / f"{name}.yaml"
+        files[name].write_text(MINIMAL.replace("an-app", name), "utf-8")
+    monkeypatch.setattr("bridge.settings.loading.DEFAULT_CONFIG", files["default"], raising=True)
+    named = {**ENVIRON, "BRIDGE_CONFIG": str(files["variable"])}
+    assert load(files["option"], named).apps[0].name == "option"
+    assert load(None, named).apps[0].name == "variable"
+    assert load(None, ENVIRON).apps[0].name == "default"
+
+
+def test_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A missing default file is no error, and what is missing then says that there is none."""
+    monkeypatch.setattr("bridge.settings.loading.DEFAULT_CONFIG", tmp_path / "none", raising=True)
+    with pytest.raises(ConfigError, match=r"^no config file, and in the environment: 3 problems"):
+        load(None, ENVIRON)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    """A named file that is missing, a folder, or no text is one error."""
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot read .* No such file"):
+        load(tmp_path / "none.yaml", ENVIRON)
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load(tmp_path, ENVIRON)
+    with pytest.raises(ConfigError, match="named by BRIDGE_CONFIG"):
+        load(None, {**ENVIRON, "BRIDGE_CONFIG": str(tmp_path / "none.yaml")})
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(tmp_path / "binary", ENVIRON)
+
+
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """A byte order mark, as some editors write it, is no part of the text."""
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
+    assert load(path, ENVIRON).apps[0].name == "an-app"
+
+
+def test_process_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without other variables the process's own are read."""
+    path = tmp_path / "config.yaml"
+    path.write_text(MINIMAL, "utf-8")
+    monkeypatch.setenv("BRIDGE_POLL__PAGE_SIZE", "77")
+    assert load(path).poll.page_size == 77
+
+
+@pytest.mark.parametrize(
+    ("more", "warning"),
+    [
+        ("poll: {late_sweeps: [1s]}", "poll.late_sweeps: not supported yet"),
+        ("poll: {late_sweeps: [15s, 2m, 15m]}", "poll.late_sweeps: not supported yet"),
+        ("poll: {late_sweeps: []}", None),
+    ],
+)
+def test_late_sweeps_warn(loaded: Loaded, more: str, warning: str | None) -> None:
+    """Sweeps that are asked for and not there yet are not passed over in silence."""
+    warnings = loaded(f"{MINIMAL}{more}\n").warnings
+    assert [w.startswith(warning or "?") for w in warnings] == ([True] if warning else [])
+
+
+@pytest.mark.parametrize(
+    ("keys", "warning"),
+    [
+        ("endpoint: 'http://h/v1/logs'", "endpoint: already ends in /v1/logs"),
+        ("endpoint: 'http://h', tls: {server_name_override: x}", "tls: has no effect on an http"),
+        ("endpoint: 'https://h', tls: {insecure_skip_verify: true}", "certificate is not checked"),
+        ("endpoint: 'http://h', tls: {ca_file: null}", None),
+    ],
+)
+def test_otlp_warnings(loaded: Loaded, keys: str, warning: str | None) -> None:
+    """What does not do what its writer may think is said."""
+    warnings = loaded(MINIMAL.replace("type: console", f"type: otlp, {keys}")).warnings
+    assert len(warnings) == (warning is not None)
+    assert all(w.startswith("destinations[0].") and str(warning) in w for w in warnings)
