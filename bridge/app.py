@@ -50,6 +50,9 @@ API_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 GRACE: Final = 8.0
 """Seconds that destinations have to finish at a stop; container runtimes kill after ten."""
 
+IN_FLIGHT: Final = 4
+"""Requests on their way to one destination at a time."""
+
 _PROGRESS_EVERY: Final = 30.0
 _RESTART_AFTER: Final = 15.0
 _LOOK_EVERY: Final = 0.25
@@ -283,6 +286,7 @@ def _tailer(
         interval=config.poll.interval,
         max_interval=config.poll.max_interval,
         page_size=config.poll.page_size,
+        late_sweeps=tuple(round(age * SECOND) for age in config.poll.late_sweeps),
     )
     mapper = Mapper(
         service=app.service, fallback_service=app.app_id or app.name, resource=app.resource
@@ -313,7 +317,11 @@ def _destination(one: settings.Destination, world: World) -> Destination:
 
 
 def _forwarder(destination: Destination, journal: Journal, world: World) -> Forwarder:
-    return Forwarder(destination, journal, world.clock, world.emit, world.random)
+    # One at a time on the console, so that lines come in order.
+    in_flight = 1 if isinstance(destination, Console) else IN_FLIGHT
+    return Forwarder(
+        destination, journal, world.clock, world.emit, world.random, in_flight=in_flight
+    )
 
 
 async def run(config: settings.Settings, emit: Emit) -> int:

@@ -37,7 +37,7 @@ _SETTLE: Final = 30.0
 _CONFIG: Final = """\
 fal: {{base_url: "{api}", key: "{key}"}}
 apps: [{apps}]
-poll: {{interval: 500ms, max_interval: 2s, requests_per_second: 20}}
+poll: {{interval: 500ms, max_interval: 2s, requests_per_second: 20, late_sweeps: [2s, 5s]}}
 journal: {{path: "{folder}/journal.sqlite"}}
 destinations:
   - {{name: receiver, type: otlp, endpoint: "{otlp}"}}
@@ -48,7 +48,7 @@ destinations:
 async def run_demo(*, seconds: float | None, rate: float, seed: int) -> int:
     """Run until Ctrl-C or for so many seconds; 0 if nothing is missing in the end."""
     clock = SystemClock()
-    account = Account(seed, clock.now() - _HISTORY, rate, APPS, late=0.0)
+    account = Account(seed, clock.now() - _HISTORY, rate, APPS, late=0.03, late_by=(0.3, 4.5))
     logs = LogsApiFake(clock, LogsApiConfig(key=_KEY))
     tally = Tally()
     receiver = OtlpBackend(BackendConfig(keep_records=False), on_record=tally.deliver)

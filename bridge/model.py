@@ -7,8 +7,8 @@ sides (Logs REST API, "Time-based Filtering"), which only `Query` speaks of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -127,13 +127,15 @@ class AppRecord:
 
     ``stream`` names the API dialect and app id that the position belongs to, ``filters`` the rest
     of the selection, both as canonical JSON; ``position`` is the tick below which everything the
-    API showed has been journaled.
+    API showed has been journaled. ``swept`` holds, for each age in ticks, the tick below which
+    everything was read again at that age.
     """
 
     name: str
     stream: str
     filters: str
     position: Tick
+    swept: Mapping[Tick, Tick] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,15 @@ class Append:
     """A proved walk on its way into the journal, in one transaction.
 
     ``found`` is everything the walk saw in its window, oldest first; the journal encodes only
-    what it has not seen before. ``position`` is where the app stands once this is stored.
+    what it has not seen before. ``position`` and ``swept`` (see `AppRecord`) are where the app
+    stands once this is stored.
     """
 
     app: str
     found: Sequence[Identified]
     position: Tick
     encode: Callable[[Sequence[Identified]], Sequence[Encoded]]
+    swept: Mapping[Tick, Tick] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ def broken_rules(data: Json) -> Iterator[Problem]:
 
 def worth_a_word(settings: Settings) -> Iterator[str]:
     """What is accepted, but not what its writer may think."""
-    if "late_sweeps" in settings.poll.model_fields_set and settings.poll.late_sweeps:
-        yield "poll.late_sweeps: not supported yet, windows are not read again for late entries"
+    if not settings.poll.late_sweeps:
+        yield "poll.late_sweeps: is empty, entries that become visible late are not fetched"
     for index, destination in enumerate(settings.destinations):
         if isinstance(destination, Otlp):
             yield from (f"destinations[{index}].{text}" for text in _otlp_words(destination))

@@ -281,7 +281,7 @@ class Poll(Section):
         BeforeValidator(_comma_list),
         Field(json_schema_extra={"default": ["15s", "2m", "15m"]}),
     ] = (15.0, 120.0, 900.0)
-    """Ages at which a window is read again for late entries. Not supported yet."""
+    """Ages at which every stretch of time is read again for entries that became visible late."""
     requests_per_second: Annotated[float, _NUMBER, Field(gt=0, allow_inf_nan=False)] = 5.0
     """The request budget of the whole account."""
     concurrency: Annotated[int, _NUMBER, Field(ge=1, le=1_000)] = 4

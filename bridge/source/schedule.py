@@ -64,17 +64,12 @@ class Slicer:
     ``density`` is the first guess, in entries per tick; ``target`` the entries wanted a slice.
     """
 
-    def __init__(self, floor: Tick, ceiling: Tick, *, density: float, target: int) -> None:
-        self._floor = floor
-        self._ceiling = ceiling
+    def __init__(self, window: Slice, *, density: float, target: int) -> None:
+        self._floor = window.floor
+        self._ceiling = window.ceiling
         self._target = target
-        whole = max(_NARROWEST, ceiling - floor)
+        whole = max(_NARROWEST, self._ceiling - self._floor)
         self._width = self._rounded(min(whole, target / density)) if density > 0 else whole
-
-    @property
-    def ceiling(self) -> Tick:
-        """Where the backlog ends."""
-        return self._ceiling
 
     def next(self) -> Slice | None:
         """The oldest slice not yet completed, None when the backlog is done."""

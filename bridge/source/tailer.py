@@ -35,7 +35,9 @@ from bridge.model import (
     Tick,
 )
 from bridge.source.account import Account
-from bridge.source.schedule import Pace, PageLimit, Slicer
+from bridge.source.late import LateTally
+from bridge.source.schedule import Pace, PageLimit, Slice, Slicer
+from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Trouble
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
@@ -49,7 +51,7 @@ from bridge.telemetry.reading import (
     ReadingResumed,
 )
 
-OVERLAP: Final[Tick] = SECOND
+OVERLAP: Final[Tick] = SECOND // 2
 """How far below the last completed walk the next one starts: what was visible only just late."""
 
 _LIVE_PAGES: Final = 8
@@ -66,7 +68,7 @@ class AppSpec:
 
     ``stream`` and ``filters`` are canonical texts of what the position belongs to (see
     `AppRecord`); ``named`` says that the name was given, not derived; ``start`` resolves the
-    first start from the server's time; intervals are in seconds.
+    first start from the server's time; intervals are in seconds, ``late_sweeps`` in ticks.
     """
 
     name: str
@@ -78,6 +80,7 @@ class AppSpec:
     interval: float
     max_interval: float
     page_size: int
+    late_sweeps: tuple[Tick, ...]
 
 
 class Tailer:
@@ -109,6 +112,9 @@ class Tailer:
         self._reading = Trouble(spec.name, clock=clock, random=random, emit=emit)
         self._position: Tick | None = None
         self._start: Tick = 0
+        self._sweeps = Sweeps({})
+        self._late = LateTally(spec.name, clock=clock, emit=emit)
+        self._density = 0.0
         self._pruned: Tick = 0
         self._flowed = False
 
@@ -149,6 +155,7 @@ class Tailer:
             self._emit(FiltersChanged(self.name, record.position))
             await self._journal.begin(self._record(record.position))
         self._position = self._start = record.position
+        self._sweeps = Sweeps.resumed(spec.late_sweeps, start=record.position, cursors=record.swept)
         self._emit(AppResumed(self.name, record.position))
 
     async def run(self) -> None:
@@ -158,17 +165,25 @@ class Tailer:
             await self._clock.sleep(self._pace.after(flowed=self._flowed))
 
     async def run_once(self) -> None:
-        """Read until a walk that began after this call has reached the live edge."""
-        while not await self.poll():
+        """Read until a walk that began after this call has reached the live edge.
+
+        Sweeps that are due by then are done too.
+        """
+        while not await self.poll(sweep_all=True):
             pass
 
-    async def poll(self) -> bool:
-        """One look at the live edge, and the way there if it is far; whether it was reached."""
+    async def poll(self, *, sweep_all: bool = False) -> bool:
+        """One look at the live edge, and the way there if it is far; whether it was reached.
+
+        Then one slice of the sweeps that are due, or all of them.
+        """
         before = self.read
         try:
             if self._position is None:
                 await self._begin()
             reached = await self._read_live_edge()
+            if reached:
+                await self._sweep(everything=sweep_all)
         except BridgeError as error:
             await self._clock.sleep(self._reading.pause_after(error))
             return False
@@ -184,6 +199,7 @@ class Tailer:
         start = self._spec.start(self._account.time.now())
         await self._journal.begin(self._record(start))
         self._position = self._start = start
+        self._sweeps = Sweeps.resumed(self._spec.late_sweeps, start=start, cursors={})
         self._emit(AppStarted(self.name, start))
 
     def _record(self, position: Tick) -> AppRecord:
@@ -193,14 +209,20 @@ class Tailer:
         began = self._clock.monotonic()
         floor, anchor = await self._floor()
         walk = Walk(floor=floor, ceiling=None, anchor=anchor, limit=self._limit.value)
-        if await self._drive(walk, _LIVE_PAGES):
-            await self._store(walk, self._account.time.at(began))
+        reached = await self._drive(walk, _LIVE_PAGES)
+        now = self._account.time.at(began)
+        if reached:
+            await self._store(walk, Slice(floor, now), at=now)
             await self._prune(floor)
-            return True
-        ceiling = self._account.time.at(began)
-        target = walk.largest * _PAGES_PER_SLICE
-        await self._catch_up(Slicer(floor, ceiling, density=walk.density, target=target))
-        return False
+        else:
+            # Where less is still to be swept than to be read, the backlog begins there: then what
+            # it covers is not read again for the sweeps.
+            lowest = self._sweeps.lowest
+            if lowest is not None and floor - (now - floor) <= lowest < floor:
+                floor = lowest
+            self._density = walk.density
+            await self._catch_up(Slice(floor, now), walk.largest * _PAGES_PER_SLICE)
+        return reached
 
     async def _floor(self) -> tuple[Tick, Anchor | None]:
         """Where the live walk ends: on journaled entries, or at the start while there are none.
@@ -215,26 +237,56 @@ class Tailer:
         anchor = await self._journal.anchor(self.name, target)
         return (target, None) if anchor is None else (anchor.tick, anchor)
 
-    async def _catch_up(self, slicer: Slicer) -> None:
+    async def _catch_up(self, backlog: Slice, target: int) -> None:
         """Read and journal a backlog slice by slice, oldest first."""
         before = self.read
-        whole = slicer.next()
-        if whole is None:
-            return
-        self._emit(BacklogFound(self.name, whole.floor, slicer.ceiling))
+        self._emit(BacklogFound(self.name, backlog.floor, backlog.ceiling))
+        slicer = Slicer(backlog, density=self._density, target=target)
         while piece := slicer.next():
-            anchor = await self._journal.anchor(self.name, piece.floor - 1)
-            walk = Walk(
-                floor=piece.floor if anchor is None else anchor.tick,
-                ceiling=piece.ceiling,
-                anchor=anchor,
-                limit=self._limit.value,
-            )
-            if await self._drive(walk, None if piece.narrowest else _SLICE_PAGES):
-                slicer.completed(piece, await self._store(walk, piece.ceiling))
-            else:
-                slicer.too_dense(piece)
+            began = self._clock.monotonic()
+            walk = await self._read_slice(slicer, piece)
+            if walk is not None:
+                at = self._account.time.at(began)
+                entries, _ = await self._store(walk, piece, at=at)
+                slicer.completed(piece, entries)
         self._emit(BacklogRead(self.name, self.read - before))
+
+    async def _sweep(self, *, everything: bool) -> None:
+        """Read closed windows again, at the ages they have reached, for what came late."""
+        now = self._account.time.now()
+        while window := self._sweeps.due(now, at_once=everything):
+            await self._sweep_slice(Slice(*window))
+            if not everything:
+                return
+
+    async def _sweep_slice(self, window: Slice) -> None:
+        """Read the oldest slice of a window again and journal what is missing."""
+        target = self._limit.value * _PAGES_PER_SLICE
+        slicer = Slicer(window, density=self._density, target=target)
+        while piece := slicer.next():
+            began = self._clock.monotonic()
+            walk = await self._read_slice(slicer, piece)
+            if walk is not None:
+                at = self._account.time.at(began)
+                _, late = await self._store(walk, piece, at=at)
+                if late:
+                    self._late.found(late, (at - piece.floor) / SECOND)
+                    self._sweeps = self._sweeps.extended(piece.floor, at)
+                return
+
+    async def _read_slice(self, slicer: Slicer, piece: Slice) -> Walk | None:
+        """Read one slice to its end; None if it was too dense, and the slicer was told so."""
+        anchor = await self._journal.anchor(self.name, piece.floor - 1)
+        walk = Walk(
+            floor=piece.floor if anchor is None else anchor.tick,
+            ceiling=piece.ceiling,
+            anchor=anchor,
+            limit=self._limit.value,
+        )
+        if await self._drive(walk, None if piece.narrowest else _SLICE_PAGES):
+            return walk
+        slicer.too_dense(piece)
+        return None
 
     async def _drive(self, walk: Walk, most_pages: int | None) -> bool:
         """Read a walk to its end; False when that takes more pages than allowed."""
@@ -274,17 +326,31 @@ class Tailer:
                 self._asking.over()
                 return page
 
-    async def _store(self, walk: Walk, position: Tick) -> int:
-        """Journal a proved walk, waiting for room and for the disk; how many entries it saw."""
+    async def _store(self, walk: Walk, window: Slice, *, at: Tick) -> tuple[int, int]:
+        """Journal a proved walk, waiting for room and for the disk.
+
+        Returns how many entries it saw and how many of them were new. ``at`` is the server's time
+        when the walk began.
+        """
         found = walk.found()
+        position = max(window.ceiling, self._position or window.ceiling)
+        swept = self._sweeps.covered(window.floor, window.ceiling, at)
+        added = 0
         if found:
             observed = self._clock.now()
-            append = Append(
-                self.name, found, position, lambda missing: self._encode(missing, observed)
+            added = await self._append(
+                Append(
+                    self.name,
+                    found,
+                    position,
+                    lambda missing: self._encode(missing, observed),
+                    swept.cursors,
+                )
             )
-            self.read += await self._append(append)
-        self._position = position if self._position is None else max(self._position, position)
-        return len(found)
+        self.read += added
+        self._position, self._sweeps = position, swept
+        self._density = len(found) / max(1, window.ceiling - window.floor)
+        return len(found), added
 
     async def _append(self, append: Append) -> int:
         while True:
@@ -298,7 +364,9 @@ class Tailer:
                 await self._clock.sleep(self._reading.pause_after(error))
 
     async def _prune(self, floor: Tick) -> None:
-        """Now and then, forget fingerprints that no walk can show again."""
+        """Now and then, forget fingerprints that no read can show again."""
         if floor - self._pruned > _PRUNE_EVERY:
-            await self._journal.prune(self.name, floor - _PRUNE_MARGIN)
+            lowest = self._sweeps.lowest
+            keep = floor if lowest is None else min(floor, lowest)
+            await self._journal.prune(self.name, keep - _PRUNE_MARGIN)
             self._pruned = floor

@@ -138,3 +138,23 @@ class ReadingResumed(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return f"{self.app}: the journal has room again, reading goes on"
+
+
+@dataclass(frozen=True, slots=True)
+class LateEntriesFound(Event):
+    """Entries became visible after their stretch of time was read; the sweeps have fetched them.
+
+    ``latest`` is the age in seconds at which the latest of them was found, an upper bound.
+    """
+
+    app: str
+    entries: int
+    latest: float
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.app}: {self.entries:,} entries came late, up to {self.latest:,.0f} s after "
+            "their time; they are fetched"
+        )

@@ -57,21 +57,18 @@ def test_the_full_example_has_every_key_and_default() -> None:
     assert full.fal.base_url == default.fal.base_url
 
 
-@pytest.mark.server("jsonschema")
 def test_the_schema_is_one() -> None:
     """The schema is JSON, and a schema."""
     schema = json.loads(json.dumps(json_schema()))
     importlib.import_module("jsonschema").Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.server("jsonschema")
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_satisfy_the_schema(path: Path) -> None:
     """What an editor checks by the schema, it finds right."""
     assert _violations(yaml.safe_load(path.read_text("utf-8"))) == []
 
 
-@pytest.mark.server("jsonschema")
 @pytest.mark.parametrize(
     "more",
     [
@@ -92,7 +89,6 @@ def test_the_schema_refuses(more: dict[str, Any]) -> None:
     assert _violations({**minimal, **more})
 
 
-@pytest.mark.server("jsonschema")
 @pytest.mark.parametrize("value", ["250ms", "1.5s", "2h30m", "7d", 15, 0.5])
 def test_the_schema_takes_quantities(value: object) -> None:
     """Durations are accepted as people write them."""

@@ -12,7 +12,7 @@ from support.virtual import VirtualClock, run_virtually
 from bridge.clock import Clock
 from bridge.errors import ApiUnauthorized, ApiUnavailable, BridgeError
 from bridge.model import SECOND, Tick
-from bridge.source.schedule import Pace, PageLimit, Slicer
+from bridge.source.schedule import Pace, PageLimit, Slice, Slicer
 from bridge.source.server_clock import ServerClock
 from bridge.source.trouble import Trouble
 from bridge.telemetry import Event
@@ -71,7 +71,7 @@ def test_slices_cover_a_backlog_without_gap_or_overlap(
 ) -> None:
     """Oldest first, each above the last, to the very end, whatever their density."""
     random = Random(seed)
-    slicer = Slicer(floor, floor + length, density=density, target=3000)
+    slicer = Slicer(Slice(floor, floor + length), density=density, target=3000)
     reached = floor
     for _ in range(200_000):
         piece = slicer.next()

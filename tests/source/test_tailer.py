@@ -35,6 +35,7 @@ from bridge.telemetry.reading import (
     BacklogFound,
     BacklogRead,
     FiltersChanged,
+    LateEntriesFound,
     ReadingPaused,
     ReadingResumed,
 )
@@ -50,6 +51,7 @@ SPEC = AppSpec(
     interval=1.0,
     max_interval=15.0,
     page_size=1000,
+    late_sweeps=(),
 )
 
 
@@ -342,3 +344,105 @@ def test_the_steady_state_costs_one_request_a_poll() -> None:
         assert len(scene.queries) - before == 20
 
     assert len(play(body).messages) == 21
+
+
+def test_late_entries_are_fetched_when_their_windows_are_swept() -> None:
+    """They arrive behind newer ones, once, and their lateness is told (trap 1)."""
+
+    async def body(scene: Scene) -> None:
+        scene.spec = replace(SPEC, late_sweeps=(3 * SECOND, 8 * SECOND))
+        tailer = scene.tailer()
+        for n in range(40):
+            scene.entries.append(ago(-n - 0.5, f"{n}"))
+            if n % 5 == 0:
+                scene.entries.append(ago(6.4 - n, f"late {n}"))
+            await scene.clock.sleep(1)
+            await tailer.poll()
+        await scene.clock.sleep(8)
+        await tailer.run_once()
+
+    scene = play(body)
+    wanted = {f"{n}" for n in range(40)} | {f"late {n}" for n in range(0, 40, 5)}
+    assert sorted(scene.messages) == sorted(wanted)
+    assert LateEntriesFound in scene.told(LateEntriesFound)
+
+
+def test_an_entry_later_than_the_last_age_extends_the_ages() -> None:
+    """What still comes at the last age may come later yet: read once more at four times it."""
+
+    async def body(scene: Scene) -> None:
+        scene.spec = replace(SPEC, late_sweeps=(3 * SECOND,))
+        tailer = scene.tailer()
+        for n in range(60):
+            scene.entries.append(ago(-n - 0.5, f"{n}"))
+            if n == 20:
+                scene.entries.append(ago(-18.2, "late"))
+            if n == 30:
+                scene.entries.append(ago(-19.1, "later"))
+            await scene.clock.sleep(1)
+            await tailer.poll()
+
+    assert {"late", "later"} <= set(play(body).messages)
+
+
+def test_sweep_cursors_survive_a_restart() -> None:
+    """What was late during the downtime is fetched after it."""
+
+    async def body(scene: Scene) -> None:
+        scene.spec = replace(SPEC, late_sweeps=(30 * SECOND,))
+        tailer = scene.tailer()
+        for n in range(10):
+            scene.entries.append(ago(-n - 0.5, f"{n}"))
+            await scene.clock.sleep(1)
+            await tailer.poll()
+        scene.entries.append(ago(-2, "late"))
+        await scene.clock.sleep(600)
+        scene.entries.append(ago(-605, "new"))
+        again = scene.tailer()
+        await again.resume()
+        await again.run_once()
+
+    assert {"late", "new"} <= set(play(body).messages)
+
+
+def test_an_idle_app_needs_next_to_no_requests_for_its_sweeps() -> None:
+    """Its live walk goes back to its last entry, and so covers all that comes after."""
+
+    async def body(scene: Scene) -> None:
+        scene.spec = replace(SPEC, late_sweeps=(15 * SECOND, 120 * SECOND, 900 * SECOND))
+        tailer = scene.tailer()
+        scene.entries.append(ago(30, "last"))
+        await tailer.poll()
+        before = len(scene.queries)
+        for _ in range(100):
+            await scene.clock.sleep(15)
+            await tailer.poll()
+        assert len(scene.queries) - before <= 120
+
+    play(body)
+
+
+def test_sweeps_read_each_entry_about_once_an_age() -> None:
+    """200 entries a second, three ages: under five entries served for each delivered."""
+    served = 0
+
+    async def body(scene: Scene) -> None:
+        nonlocal served
+        scene.spec = replace(SPEC, late_sweeps=(15 * SECOND, 30 * SECOND, 60 * SECOND))
+        tailer = scene.tailer()
+        for n in range(240):
+            scene.entries += [ago(-n - i / 200, f"{n}.{i}") for i in range(200)]
+            await scene.clock.sleep(1)
+            await tailer.poll()
+
+    class Counting(Scene):
+        async def page(self, query: Query) -> Page:
+            nonlocal served
+            page = await super().page(query)
+            served += len(page.entries)
+            return page
+
+    scene = Counting()
+    run_virtually(body(scene))
+    assert len(scene.messages) == 48_000
+    assert served < 5 * 48_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,11 @@ def encode_plainly(items: Sequence[Identified]) -> list[Encoded]:
     return [Encoded(records=len(items), size=len(payload), gzip=payload)]
 
 
-def walk(app: str, *found: Identified, position: Tick = 0) -> Append:
+def walk(
+    app: str,
+    *found: Identified,
+    position: Tick = 0,
+    swept: Mapping[Tick, Tick] | None = None,
+) -> Append:
     """An append of these entries."""
-    return Append(app=app, found=found, position=position, encode=encode_plainly)
+    return Append(app=app, found=found, position=position, encode=encode_plainly, swept=swept or {})

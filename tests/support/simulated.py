@@ -53,8 +53,9 @@ from bridge.timestamps import format_tick
 
 NOON: Tick = 1_758_283_200 * SECOND
 KEY = "id:secret"
-LATEST = 700 * MILLISECOND
-"""How late entries may become visible: less than the live edge's overlap."""
+SWEEPS = ("3s", "8s")
+LATEST = 8 * SECOND
+"""How late entries may become visible: by the last sweep."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,9 @@ def _traffic(random: Random, apps: Sequence[str], seconds: int) -> Iterator[Writ
         step = random.choice([0, 1, 7, 300, MILLISECOND, 40 * MILLISECOND])
         many = random.choice([1, 5, 20])
         copies = random.choice([1, 1, 1, 2, 3])
+        lateness = random.choice([0, 0.2, 1])
         for _ in range(many):
-            late = int(random.uniform(0, LATEST)) if random.random() < 0.2 else 0
+            late = int(random.uniform(0, LATEST)) if random.random() < lateness else 0
             raw = _raw(random, app, tick, f"{app} {number}")
             yield from [Written(raw, tick, tick + late)] * copies
             number += 1
@@ -229,8 +231,8 @@ class Universe:
             self._live(life)
             self.now += life.downtime
         self._calm()
-        after_all = max((w.visible_at - NOON for w in self.plan.entries), default=0) / SECOND
-        self.now = max(self.now, after_all + 5.0)
+        newest = max((w.tick - NOON for w in self.plan.entries), default=0)
+        self.now = max(self.now, (newest + LATEST) / SECOND + 1.0)
         obstacles = self._inside(self._catch_up, VirtualLoop(start=self.now))
         assert obstacles == [], obstacles
 
@@ -327,6 +329,7 @@ class Universe:
                 "apps": apps,
                 "poll": {
                     "page_size": self.plan.page_size,
+                    "late_sweeps": SWEEPS,
                     "requests_per_second": 50,
                     "concurrency": self.plan.concurrency,
                 },

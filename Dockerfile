@@ -1,0 +1,31 @@
+# The base brings Python 3.11 or later as python3, with venv; nothing else is asked of it.
+ARG BASE_IMAGE=python:3.12-slim
+
+FROM ${BASE_IMAGE} AS build
+WORKDIR /build
+# The application's environment has no pip: the build's own one fills it from outside.
+RUN python3 -m venv tools && python3 -m venv --without-pip /app && mkdir state
+COPY requirements/build.txt requirements/run.txt requirements/
+RUN tools/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt \
+    && tools/bin/pip --python /app/bin/python install --no-cache-dir --require-hashes \
+       -r requirements/run.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY bridge bridge
+RUN tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
+    && tools/bin/pip --python /app/bin/python install --no-cache-dir --no-deps --no-index dist/*.whl
+
+FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="fal log bridge" \
+      org.opencontainers.image.description="Delivers the logs of fal.ai apps to OpenTelemetry and syslog backends" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /app /app
+# The one folder that is written, temporary files too; everything else may be read-only.
+COPY --from=build --chown=10001:10001 /build/state /var/lib/fal-log-bridge
+ENV PATH=/app/bin:$PATH \
+    HOME=/var/lib/fal-log-bridge \
+    TMPDIR=/var/lib/fal-log-bridge \
+    STATE_DIRECTORY=/var/lib/fal-log-bridge
+USER 10001:10001
+VOLUME /var/lib/fal-log-bridge
+ENTRYPOINT ["fal-log-bridge"]
+CMD ["run"]

@@ -1,0 +1,85 @@
+# Every command of the project. Needs make and Python 3.11 or later with venv, and neither root
+# nor a system package (on a bare Debian: apt install make python3-venv).
+#
+# ARGS goes to the command behind a target: make demo ARGS="--seconds 20", make test ARGS="-k walk".
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url $(ARGS)
+
+# One environment, filled as far as a target needs. Each stamp stands for one lock file, so that
+# an install happens again only when the lock or the package's own description changed.
+RUN := $(VENV)/run.stamp
+DEV := $(VENV)/dev.stamp
+SERVERS := $(VENV)/servers.stamp
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo run test lint types format bench servers lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUN) ## watch the bridge carry a simulated account's logs; needs no key
+	@$(BIN)/fal-log-bridge demo $(ARGS)
+
+run: $(RUN) ## run the bridge (ARGS="--config my.yaml")
+	@$(BIN)/fal-log-bridge run $(ARGS)
+
+test: $(DEV) ## run the tests
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS)
+
+lint: $(DEV) ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV) ## check types
+	$(BIN)/mypy bridge tests benchmarks
+
+format: $(DEV) ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV) ## measure
+	$(BIN)/python -m benchmarks $(ARGS)
+
+servers: $(SERVERS) ## also install the servers that some tests need, as far as PyPI has them
+
+lock: $(DEV) ## resolve the locked dependencies anew (ARGS=--upgrade for newer ones)
+	$(LOCK) pyproject.toml -o requirements/run.txt
+	$(LOCK) --group build -c requirements/run.txt -o requirements/build.txt
+	$(LOCK) pyproject.toml --group dev -c requirements/run.txt -c requirements/build.txt \
+		-o requirements/dev.txt
+	$(LOCK) pyproject.toml --group dev --group servers -c requirements/dev.txt \
+		-o requirements/servers.txt
+
+clean: ## remove everything that make made, the environment too
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is \
+	needed; name one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# Without build isolation: what builds the package is locked too.
+$(RUN): requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/pip
+	@echo "Installing the locked dependencies into $(VENV), once"
+	@$(PIP) install --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUN)
+	@echo "Installing the locked development tools into $(VENV), once"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(SERVERS): requirements/servers.txt $(DEV)
+	@echo "Installing the locked test servers into $(VENV), once"
+	@$(PIP) install --require-hashes -r requirements/servers.txt
+	@touch $@

@@ -1,0 +1,38 @@
+"""Taking a request apart and keeping its records, with the batch each came from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bridge.model import Batch, DeadLetter, Tick
+from bridge.payload import Request, halves, singles
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A request or a part of one; ``seq`` is its batch, the first of them if it joins several."""
+
+    request: Request
+    seq: int
+
+
+def split(piece: Piece) -> tuple[Piece, ...]:
+    """Take a piece in two, at a batch border if it has one; a lone record comes back alone."""
+    return tuple(Piece(half, _seq(half, piece.seq)) for half in halves(piece.request))
+
+
+def letters(
+    piece: Piece, *, destination: str, reason: str, refused_at: Tick
+) -> Iterator[DeadLetter]:
+    """Every record of a piece as a dead letter."""
+    for part in piece.request.parts:
+        seq = part.seq if isinstance(part, Batch) else piece.seq
+        for uid, record in singles(Request((part,))):
+            yield DeadLetter(destination, uid, seq, reason, record.gzip, refused_at)
+
+
+def _seq(request: Request, parent: int) -> int:
+    """The batch a half belongs to: a batch's own number, else that of what it was cut from."""
+    first = request.parts[0]
+    return first.seq if isinstance(first, Batch) else parent

@@ -1,0 +1,204 @@
+"""What an OTLP/HTTP answer means for the records that were sent. Pure.
+
+Sources: OTLP specification 1.11, "OTLP/HTTP Response" (full and partial success, failures,
+throttling) and the outcome table of the design; backends differ, so whatever is not listed as an
+acceptance is none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.message import DecodeError
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it ships no types
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+
+from bridge.model import Outcome, Verdict
+
+LONGEST_REASON: Final = 300
+"""Characters of a reason; the rest is cut off."""
+
+_ACCEPTING: Final = frozenset({200, 201, 202, 204})
+_THROTTLING: Final = frozenset({408, 429})
+_REJECTING: Final = frozenset({400, 422})
+_TOO_LARGE: Final = 413
+_SERVER_ERRORS: Final = range(500, 600)
+_REDIRECTS: Final = range(300, 400)
+_NAMES: Final = {260: "Ingestion Blocked"}
+_HTML: Final = re.compile(
+    rb"""(?:\xef\xbb\xbf)? \s* (?:<!--.*?-->\s*)* < (?:!doctype\s+html|html) \b""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+_TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_LOOK: Final = 4096
+
+
+def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) -> Outcome:
+    """What an answer came to.
+
+    Args:
+        status: The HTTP status.
+        headers: The answer's headers, names in any case.
+        body: The answer's body, decoded, as much of it as was read.
+        url: Where the request went; its user, password and query are never shown.
+    """
+    named = {name.lower(): value for name, value in headers.items()}
+    content_type = named.get("content-type", "").lower()
+    html = _is_html(content_type, body)
+    if status in _ACCEPTING and not html:
+        return _accepted(status, content_type, body, url)
+    text = _html_text(body) if html else _text(content_type, body)
+    if status in _REDIRECTS:
+        text = f"redirects to {_target(named.get('location', ''))}"
+    reason = one_line(f"{_said(status, url)}{': ' if text else ''}{text}")
+    if status in _THROTTLING or status in _SERVER_ERRORS:
+        return Outcome(Verdict.RETRY, reason, retry_after=_retry_after(named))
+    if status == _TOO_LARGE:
+        return Outcome(Verdict.TOO_LARGE, reason)
+    if status in _REJECTING and not html:
+        return Outcome(Verdict.REJECTED, reason)
+    return Outcome(Verdict.BLOCKED, reason)
+
+
+def shown(url: str) -> str:
+    """A URL as it may be shown: without user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port is not None else ""
+        host = parts.hostname or ""
+    except ValueError:
+        return "(not a URL)"
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}{'://' if host else ''}{host}{port}{parts.path}"
+
+
+def one_line(text: str) -> str:
+    """Text of any origin as one printable line of bounded length."""
+    whole = "".join(c if c.isprintable() else " " for c in text[: 4 * LONGEST_REASON])
+    line = " ".join(whole.split())
+    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
+
+
+def _said(status: int, url: str) -> str:
+    """For people: the status by number and name, and who gave it."""
+    try:
+        name = _NAMES.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        name = ""
+    return f"{status}{' ' if name else ''}{name} from {shown(url)}"
+
+
+def _accepted(status: int, content_type: str, body: bytes, url: str) -> Outcome:
+    """An acceptance, whole or in part; one that cannot be read is taken as whole."""
+    response = _response(content_type, body)
+    if response is None:
+        text = _printed(body)
+        return Outcome(
+            Verdict.DELIVERED,
+            one_line(f"{_said(status, url)} with a body that is no OTLP response: {text}"),
+        )
+    partial = response.partial_success
+    refused = max(0, partial.rejected_log_records)
+    if not refused and not partial.error_message:
+        return Outcome(Verdict.DELIVERED)
+    message = partial.error_message or "no reason given"
+    return Outcome(Verdict.DELIVERED, one_line(f"{_said(status, url)}: {message}"), refused=refused)
+
+
+def _response(content_type: str, body: bytes) -> ExportLogsServiceResponse | None:
+    """The body as an OTLP response, also in the JSON that some backends answer protobuf with."""
+    try:
+        if "json" in content_type or body.lstrip()[:1] == b"{":
+            blank = ExportLogsServiceResponse()
+            return Parse(body, blank, ignore_unknown_fields=True) if body.strip() else blank
+        if content_type.startswith("text/") and body.strip():
+            return None
+        return ExportLogsServiceResponse.FromString(body)
+    except (DecodeError, ParseError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _is_html(content_type: str, body: bytes) -> bool:
+    """Whether a web page answered: a login form or a proxy, not a log backend.
+
+    An empty body is no page, whatever its type says: some frameworks set one on every answer.
+    """
+    if not body.strip():
+        return False
+    page = content_type.startswith(("text/html", "application/xhtml"))
+    return page or _HTML.match(body[:_LOOK]) is not None
+
+
+def _html_text(body: bytes) -> str:
+    found = _TITLE.search(body[:_LOOK].decode("utf-8", "replace"))
+    title = found[1].strip() if found else ""
+    return f"an HTML page{' titled ' if title else ''}{title}, not an OTLP response"
+
+
+def _text(content_type: str, body: bytes) -> str:
+    """What a failure's body says: the message of a ``google.rpc.Status``, else what is printable.
+
+    OTLP specification, "Failures": the body must be a Status, in the encoding of the request.
+    """
+    if body[:1] == b"{" or "json" in content_type:
+        return _json_message(body)
+    if not content_type.startswith("text/"):
+        try:
+            message = str(Status.FromString(body).message)
+        except DecodeError:
+            message = ""
+        if message:
+            return message
+    return _printed(body)
+
+
+def _json_message(body: bytes) -> str:
+    """The ``message`` of a JSON object, else the JSON itself."""
+    try:
+        decoded = json.loads(body)
+    except (ValueError, RecursionError):
+        return _printed(body)
+    message = decoded.get("message") if isinstance(decoded, dict) else None
+    return message if isinstance(message, str) and message else _printed(body)
+
+
+def _printed(body: bytes) -> str:
+    return one_line(body[:_LOOK].decode("utf-8", "replace"))
+
+
+def _target(location: str) -> str:
+    return (shown(location) if location else "") or "nowhere"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from a ``Retry-After``, which is a number or an HTTP date (RFC 9110, 10.2.3).
+
+    A date counts from the answer's own ``Date``, so that the two machines' clocks do not matter;
+    without one it says nothing.
+    """
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        until, since = _date(value), _date(headers.get("date", ""))
+        if until is None or since is None:
+            return None
+        seconds = (until - since).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,92 @@
+"""TLS towards a backend."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from bridge.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How to trust a backend and be trusted by it; the default is the system's usual way."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name_override: str | None = None
+    insecure_skip_verify: bool = False
+
+
+def context(tls: Tls) -> ssl.SSLContext:
+    """Build the TLS context; without ``ca_file`` the CA variables of httpx apply.
+
+    Raises:
+        ConfigError: a certificate or key file is missing or unusable.
+    """
+    if tls.key_file is not None and tls.cert_file is None:
+        raise ConfigError(
+            "a client key needs its certificate",
+            where=str(tls.key_file),
+            hint="set tls.cert_file as well",
+        )
+    built = _trust(tls.ca_file)
+    if tls.cert_file is not None:
+        try:
+            # The password callback keeps OpenSSL from asking on the terminal.
+            built.load_cert_chain(tls.cert_file, tls.key_file, password=str)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"cannot use the client certificate: {_why(error)}",
+                where=f"{tls.cert_file}" + (f", {tls.key_file}" if tls.key_file else ""),
+                hint="tls.cert_file and tls.key_file are PEM files without a password",
+            ) from error
+    if tls.insecure_skip_verify:
+        built.check_hostname = False
+        built.verify_mode = ssl.CERT_NONE
+    return built
+
+
+def refusal_in(error: BaseException) -> str:
+    """The TLS refusal behind an error: a bad certificate, or an alert from the other side.
+
+    Empty if there is none: a connection that merely broke off while TLS was spoken is none.
+    """
+    broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+    for link in _chain(error):
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return f"certificate verification failed: {link.verify_message}"
+        if isinstance(link, ssl.SSLError) and not isinstance(link, broken):
+            return str(link)
+    return ""
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        if ca_file is None:
+            return httpx.create_ssl_context()
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot use the CA certificates: {_why(error)}",
+            where=str(ca_file or "SSL_CERT_FILE"),
+            hint="it must be a readable PEM file",
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    """An error in words, without the path that is told beside it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

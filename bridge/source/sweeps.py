@@ -1,0 +1,84 @@
+"""Which closed windows are to be read again for late entries, and when. Pure.
+
+Every stretch of time is read again once it has reached each of the configured ages; one cursor
+for each age says up to where that is done. Whatever read covers a stretch counts for every age it
+has reached by then: the live walk of an idle app goes back to its last entry and so does the work
+of all sweeps, a backlog is old enough already, and overdue ages are served by one read.
+
+When the last age still finds something, entries come later than expected: the app gets one more
+age, four times as long, up to a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.model import SECOND, Tick
+
+LONGEST_AGE: Final[Tick] = 24 * 3600 * SECOND
+_EXTENSION: Final = 4
+_SHORTEST_WAIT: Final[Tick] = SECOND
+_LONGEST_WAIT: Final[Tick] = 60 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """The sweep cursors of one app: age in ticks to the tick below which it is served."""
+
+    cursors: Mapping[Tick, Tick]
+
+    @classmethod
+    def resumed(cls, ages: Iterable[Tick], *, start: Tick, cursors: Mapping[Tick, Tick]) -> Sweeps:
+        """From the configured ages and the journaled cursors; a new age begins at ``start``."""
+        configured = set(ages)
+        longest = max(configured, default=LONGEST_AGE)
+        extensions = {age for age in cursors if age > longest}
+        return cls({age: cursors.get(age, start) for age in sorted(configured | extensions)})
+
+    @property
+    def lowest(self) -> Tick | None:
+        """Everything below is done with for every age; None without ages."""
+        return min(self.cursors.values(), default=None)
+
+    def covered(self, floor: Tick, ceiling: Tick, at: Tick) -> Sweeps:
+        """After all of ``[floor, ceiling)`` was read completely at server time ``at``."""
+        return Sweeps(
+            {
+                age: max(cursor, min(ceiling, at - age)) if floor <= cursor else cursor
+                for age, cursor in self.cursors.items()
+            }
+        )
+
+    def due(self, now: Tick, *, at_once: bool = False) -> tuple[Tick, Tick] | None:
+        """The oldest window to read again at server time ``now``, as (floor, ceiling).
+
+        Waits until a window is worth its requests, unless ``at_once``; windows of several ages
+        that touch are one.
+        """
+        window: tuple[Tick, Tick] | None = None
+        for age in sorted(self.cursors, reverse=True):
+            cursor, target = self.cursors[age], now - age
+            if target <= cursor or (target - cursor < _wait(age) and not at_once):
+                continue
+            if window is None:
+                window = cursor, target
+            elif cursor <= window[1]:
+                window = min(window[0], cursor), max(window[1], target)
+        return window
+
+    def extended(self, floor: Tick, at: Tick) -> Sweeps:
+        """After a read from ``floor`` at ``at`` found late entries that the last age should have.
+
+        The same if a younger age was to find them, or the ages reach a day already.
+        """
+        longest = max(self.cursors, default=LONGEST_AGE)
+        if longest >= LONGEST_AGE or at - floor < longest:
+            return self
+        return Sweeps({**self.cursors, min(longest * _EXTENSION, LONGEST_AGE): floor})
+
+
+def _wait(age: Tick) -> Tick:
+    """How much of a window gathers before it is read again."""
+    return max(_SHORTEST_WAIT, min(_LONGEST_WAIT, age // 4))

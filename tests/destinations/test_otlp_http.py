@@ -1,0 +1,408 @@
+"""The OTLP/HTTP destination: what goes out, and what becomes of the network's troubles."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+from destinations.loopback import OK, read_request, serving
+from destinations.requests import joined, request
+from support.virtual import VirtualLoop, run_virtually
+
+from bridge import __version__
+from bridge.destinations.otlp_http import LARGEST_ANSWER, Compression, OtlpHttp
+from bridge.destinations.tls import Tls
+from bridge.errors import ConfigError
+from bridge.model import Outcome, Verdict
+from bridge.payload import Request
+
+URL = "http://collector.test:4318/v1/logs"
+SECRET = "hunter2-hunter2"
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def otlp(
+    handler: Handler | httpx.AsyncBaseTransport,
+    *,
+    url: str = URL,
+    compression: Compression = "gzip",
+    headers: dict[str, str] | None = None,
+) -> OtlpHttp:
+    """A destination over a handler or a transport."""
+    transport = (
+        handler if isinstance(handler, httpx.AsyncBaseTransport) else httpx.MockTransport(handler)
+    )
+    given = {"Authorization": f"Bearer {SECRET}"} if headers is None else headers
+    return OtlpHttp(
+        "backend",
+        url,
+        given,
+        compression=compression,
+        timeout=10,
+        tls=Tls(),
+        transport=transport,
+    )
+
+
+def send(destination: OtlpHttp, sent: Request | None = None) -> Outcome:
+    """Send once, in virtual time, and close."""
+
+    async def main() -> Outcome:
+        try:
+            return await destination.send(sent or request("u"))
+        finally:
+            await destination.aclose()
+
+    return run_virtually(main(), loop=VirtualLoop())
+
+
+def seen_by(compression: Compression, sent: Request) -> httpx.Request:
+    """The HTTP request that a send makes."""
+    seen: list[httpx.Request] = []
+
+    def handler(incoming: httpx.Request) -> httpx.Response:
+        seen.append(incoming)
+        return httpx.Response(200)
+
+    headers = {
+        "X-Scope-OrgID": "tenant",
+        "user-agent": "mine",
+        "content-type": "text/plain",
+        "content-encoding": "br",
+    }
+    assert send(otlp(handler, compression=compression, headers=headers), sent) == Outcome(
+        Verdict.DELIVERED
+    )
+    return seen[0]
+
+
+def test_gzip_sends_the_stored_bytes() -> None:
+    """One batch goes out as the journal keeps it, as a POST of protobuf."""
+    sent = request("u1", "u2")
+    seen = seen_by("gzip", sent)
+    assert seen.content == sent.parts[0].gzip
+    assert (seen.method, str(seen.url)) == ("POST", URL)
+    assert seen.headers["content-type"] == "application/x-protobuf"
+    assert seen.headers["content-encoding"] == "gzip"
+    assert seen.headers["user-agent"] == f"fal-log-bridge/{__version__}"
+    assert seen.headers["x-scope-orgid"] == "tenant"
+
+
+def test_joined_batches_are_one_gzip_member() -> None:
+    """Receivers silently drop a second member (trap 27)."""
+    sent = joined(["u1"], ["u2", "u3"])
+    content = seen_by("gzip", sent).content
+    assert gzip.decompress(content) == sent.raw
+    assert content.count(b"\x1f\x8b\x08") == 1
+
+
+def test_without_compression_the_bytes_are_plain() -> None:
+    """No content coding is named."""
+    sent = joined(["u1"], ["u2"])
+    seen = seen_by("none", sent)
+    assert seen.content == sent.raw
+    assert "content-encoding" not in seen.headers
+
+
+def test_a_send_again_is_byte_equal() -> None:
+    """Body and headers do not change from try to try."""
+    seen: list[tuple[bytes, httpx.Headers]] = []
+
+    def handler(incoming: httpx.Request) -> httpx.Response:
+        seen.append((incoming.content, incoming.headers))
+        return httpx.Response(503)
+
+    sent = joined(["u1"], ["u2"])
+    destination = otlp(handler)
+
+    async def main() -> None:
+        for _ in range(3):
+            assert (await destination.send(sent)).verdict is Verdict.RETRY
+        await destination.aclose()
+
+    asyncio.run(main())
+    assert seen == [seen[0]] * 3
+
+
+def failing(error: Exception) -> Handler:
+    """A transport that raises."""
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectError("[Errno 111] Connection refused"),
+        httpx.ConnectError("[Errno -2] Name or service not known"),
+        httpx.ConnectTimeout(""),
+        httpx.ReadError(""),
+        httpx.ReadTimeout(""),
+        httpx.WriteError("broken pipe"),
+        httpx.WriteTimeout(""),
+        httpx.PoolTimeout(""),
+        httpx.RemoteProtocolError("Server disconnected without sending a response."),
+        httpx.ProxyError("502 Bad Gateway"),
+        ConnectionResetError(104, "Connection reset by peer"),
+        TimeoutError(),
+        ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
+    ],
+)
+def test_the_networks_troubles_pass(error: Exception) -> None:
+    """DNS, refused, reset, timeout and protocol trouble are retried (trap 21)."""
+    outcome = send(otlp(failing(error)))
+    assert outcome.verdict is Verdict.RETRY
+    assert "no answer from http://collector.test:4318/v1/logs" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.UnsupportedProtocol("Request URL is missing an 'http://' or 'https://' protocol."),
+        httpx.LocalProtocolError(f"Illegal header value b'Bearer {SECRET}'"),
+        httpx.InvalidURL("Invalid port: '99999'"),
+        LookupError(f"something else about {SECRET}"),
+        ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] certificate required"),
+    ],
+)
+def test_what_only_a_person_can_mend_blocks(error: Exception) -> None:
+    """A wrong URL, header or certificate, and whatever is not known; never the secret."""
+    outcome = send(otlp(failing(error)))
+    assert outcome.verdict is Verdict.BLOCKED
+    assert "http://collector.test:4318/v1/logs" in outcome.reason
+    assert SECRET not in outcome.reason
+
+
+@pytest.mark.parametrize("url", ["ftp://collector.test/v1/logs", "collector", "http://"])
+def test_a_url_that_is_none_blocks(url: str) -> None:
+    """Without a transport of its own, httpx says so; nothing raises."""
+    destination = OtlpHttp("backend", url, {}, compression="none", timeout=10, tls=Tls())
+    assert send(destination).verdict is Verdict.BLOCKED
+
+
+class Silent(httpx.AsyncBaseTransport):
+    """Never answers."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.AsyncBaseTransport`."""
+        await asyncio.sleep(1e6)
+        raise AssertionError(request)
+
+
+class Dripping(httpx.AsyncByteStream):
+    """Sends a byte every five seconds."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(5)
+            yield b"."
+
+
+@pytest.mark.parametrize(
+    "transport",
+    [Silent(), httpx.MockTransport(lambda _: httpx.Response(200, stream=Dripping()))],
+    ids=["silent", "dripping"],
+)
+def test_the_timeout_holds_for_the_whole_send(transport: httpx.AsyncBaseTransport) -> None:
+    """Neither silence nor a dripping answer holds a request for longer."""
+    loop = VirtualLoop()
+    outcome = run_virtually(otlp(transport).send(request("u")), loop=loop)
+    assert outcome == Outcome(
+        Verdict.RETRY, "no answer from http://collector.test:4318/v1/logs within 10 s"
+    )
+    assert loop.time() == pytest.approx(10)
+
+
+class Endless(httpx.AsyncByteStream):
+    """An answer without an end."""
+
+    sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            self.sent += 65_536
+            yield b"x" * 65_536
+
+
+def test_an_answer_is_read_up_to_a_bound() -> None:
+    """4 MiB, as OTLP says; what was read is judged."""
+    body = Endless()
+    outcome = send(otlp(lambda _: httpx.Response(503, stream=body)))
+    assert outcome.verdict is Verdict.RETRY
+    assert LARGEST_ANSWER < body.sent <= LARGEST_ANSWER + 2 * 65_536
+
+
+class Broken(httpx.AsyncByteStream):
+    """An answer that breaks off."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"\n"
+        raise httpx.ReadError("connection lost")
+
+
+def test_half_an_acknowledgement_is_none() -> None:
+    """A 200 whose body does not come through is sent again."""
+    outcome = send(otlp(lambda _: httpx.Response(200, stream=Broken())))
+    assert outcome.verdict is Verdict.RETRY
+
+
+def test_redirects_are_not_followed() -> None:
+    """One request, and the place it was sent to is named."""
+    seen: list[str] = []
+
+    def handler(incoming: httpx.Request) -> httpx.Response:
+        seen.append(str(incoming.url))
+        return httpx.Response(302, headers={"Location": "https://sso.test/login"})
+
+    outcome = send(otlp(handler))
+    assert outcome.verdict is Verdict.BLOCKED
+    assert "redirects to https://sso.test/login" in outcome.reason
+    assert seen == [URL]
+
+
+@pytest.mark.parametrize(
+    ("headers", "echo"),
+    [
+        ({"Authorization": f"Bearer {SECRET}"}, f"invalid token {SECRET}"),
+        ({"Authorization": f"Bearer {SECRET}"}, f'{{"message": "no Bearer {SECRET}"}}'),
+        ({"dd-api-key": SECRET}, f"<title>key {SECRET} unknown</title>"),
+        ({"x-key": "schlüssel-é"}, "wrong key schlüssel-é"),
+    ],
+)
+def test_secrets_that_a_backend_quotes_are_not_shown(headers: dict[str, str], echo: str) -> None:
+    """Reasons end up in logs."""
+    outcome = send(otlp(lambda _: httpx.Response(401, content=echo.encode()), headers=headers))
+    assert outcome.verdict is Verdict.BLOCKED
+    assert not any(value.rpartition(" ")[2] in outcome.reason for value in headers.values())
+    assert "***" in outcome.reason
+
+
+def test_a_location_that_quotes_a_secret_is_not_shown() -> None:
+    """Also not in the path."""
+    answer = httpx.Response(302, headers={"Location": f"/login/{SECRET}"})
+    assert SECRET not in send(otlp(lambda _: answer)).reason
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Key", "a\r\nX-Other: b"),
+        ("X-Key", " padded"),
+        ("X-Key", "\u20ac"),
+        ("X Key", "a"),
+        ("", "a"),
+        ("X-Ké", "a"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_stops_the_start(name: str, value: str) -> None:
+    """The error names the header and never its value."""
+    with pytest.raises(ConfigError) as caught:
+        otlp(Silent(), headers={name: f"{value}{SECRET}" if value != " padded" else value})
+    assert SECRET not in str(caught.value)
+    assert "backend" in str(caught.value)
+
+
+def test_cancellation_passes() -> None:
+    """A stop is not taken for a backend's failure."""
+
+    async def main() -> None:
+        destination = otlp(Silent())
+        sending = asyncio.create_task(destination.send(request("u")))
+        await asyncio.sleep(1)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await destination.aclose()
+
+    run_virtually(main())
+
+
+def test_connections_are_used_again() -> None:
+    """Twenty sends in a row, one connection, on a real socket."""
+    connections: list[int] = []
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(0)
+        number = len(connections) - 1
+        while True:
+            await read_request(reader)
+            connections[number] += 1
+            writer.write(OK)
+
+    async def main() -> None:
+        async with serving(count) as port:
+            destination = real(port)
+            for number in range(20):
+                assert await destination.send(request(str(number))) == Outcome(Verdict.DELIVERED)
+            await destination.aclose()
+
+    asyncio.run(main())
+    assert connections == [20]
+
+
+def real(port: int) -> OtlpHttp:
+    """A destination on a loopback port."""
+    url = f"http://127.0.0.1:{port}/v1/logs"
+    return OtlpHttp("backend", url, {}, compression="gzip", timeout=10, tls=Tls())
+
+
+def test_a_connection_that_ends_without_an_answer_is_retried() -> None:
+    """On a real socket, after the request arrived: perhaps it was taken, so it goes again."""
+
+    async def hang_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+
+    async def main() -> Outcome:
+        async with serving(hang_up) as port:
+            destination = real(port)
+            outcome = await destination.send(request("u"))
+            await destination.aclose()
+            return outcome
+
+    outcome = asyncio.run(main())
+    assert outcome.verdict is Verdict.RETRY
+    assert "RemoteProtocolError" in outcome.reason
+
+
+def test_nobody_listens() -> None:
+    """A refused connection on a real socket is retried."""
+
+    async def main() -> Outcome:
+        async with serving(lambda *_: asyncio.sleep(0)) as port:
+            pass
+        destination = real(port)
+        outcome = await destination.send(request("u"))
+        await destination.aclose()
+        return outcome
+
+    outcome = asyncio.run(main())
+    assert outcome.verdict is Verdict.RETRY
+    assert "ConnectError" in outcome.reason
+
+
+def test_the_usual_variables_name_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request goes to the proxy, for the backend."""
+    targets: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        targets.append(await reader.readline())
+        await read_request(reader)
+        writer.write(OK)
+
+    async def main() -> Outcome:
+        async with serving(proxy) as port:
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+            destination = OtlpHttp("backend", URL, {}, compression="gzip", timeout=10, tls=Tls())
+            outcome = await destination.send(request("u"))
+            await destination.aclose()
+            return outcome
+
+    assert asyncio.run(main()) == Outcome(Verdict.DELIVERED)
+    assert targets == [f"POST {URL} HTTP/1.1\r\n".encode()]
