@@ -16,6 +16,7 @@ from bridge.model import MILLISECOND, SECOND, Tick
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive means UTC in the API's answers
 _DAY: Final[Tick] = 86_400 * SECOND
+_PLAIN: Final = len("YYYY-MM-DDTHH:MM:SS.ffffff")
 
 EARLIEST: Final[Tick] = -62_135_596_800 * SECOND
 """Year 1, the first tick that can be written."""
@@ -61,15 +62,15 @@ def format_tick(tick: Tick) -> str:
 
 
 def _is_plain(value: str) -> bool:
-    """Whether it has the API's common shape, ``YYYY-MM-DDTHH:MM:SS.ffffff``.
+    """Whether it has the API's shape: ``YYYY-MM-DDTHH:MM:SS.ffffff``, perhaps with ``+00:00``.
 
     `datetime` itself accepts much more (week dates, any separator, offsets anywhere), so every
     place that would let another form through is checked.
     """
     return (
-        len(value) == 26  # noqa: PLR2004 - the length of that shape
+        (len(value) == _PLAIN or (len(value) == _PLAIN + 6 and value.endswith("+00:00")))
         and value[7:20:3] == "-T::."
-        and value[20:].isdecimal()
+        and value[20:_PLAIN].isdecimal()
         and value.isascii()
     )
 

@@ -220,8 +220,9 @@ class Tailer:
             lowest = self._sweeps.lowest
             if lowest is not None and floor - (now - floor) <= lowest < floor:
                 floor = lowest
-            self._density = walk.density
-            await self._catch_up(Slice(floor, now), walk.largest * _PAGES_PER_SLICE)
+            self._density, target = walk.density, walk.largest * _PAGES_PER_SLICE
+            del walk  # its pages are not needed while the backlog is read
+            await self._catch_up(Slice(floor, now), target)
         return reached
 
     async def _floor(self) -> tuple[Tick, Anchor | None]:

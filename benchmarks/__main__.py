@@ -1,0 +1,49 @@
+"""``python -m benchmarks``: measure the whole, its stages, or both."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import whole
+from benchmarks.processes import BenchmarkFailed
+
+
+def main() -> None:
+    """Measure, print the tables, perhaps write the JSON; exit 1 if a measurement is worthless."""
+    given = _arguments()
+    try:
+        measured = (
+            whole.measure(given.entries, given.with_otelcol) if given.part != "stages" else None
+        )
+        # Only now: what this process holds counts into the memory of those it starts.
+        from benchmarks import stages  # noqa: PLC0415
+        from benchmarks.report import Report  # noqa: PLC0415
+
+        costs = stages.measure(given.entries) if given.part != "whole" else None
+    except BenchmarkFailed as error:
+        sys.exit(f"benchmark failed: {error}")
+    report = Report(measured, costs)
+    report.show()
+    if given.json is not None:
+        report.write(given.json)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "part", nargs="?", choices=("stages", "whole"), help="only this part; default: both"
+    )
+    parser.add_argument("--entries", type=int, default=100_000, metavar="N")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument(
+        "--with-otelcol",
+        metavar="BINARY",
+        help="also measure this OpenTelemetry Collector (contrib), reading from a file",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
