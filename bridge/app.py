@@ -101,6 +101,7 @@ class Bridge:
         self.journal = journal
         self._clock = clock
         self._emit = emit
+        self._unread: set[str] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until ``stop`` is set, then finish within the grace period."""
@@ -129,26 +130,38 @@ class Bridge:
             while not catching_up.done():
                 if await self._stuck(catching_up, patience):
                     break
-            obstacles = [] if catching_up.done() else self.obstacles()
+            obstacles = [] if catching_up.done() else self.obstacles() or ["no progress"]
             await _cancelled([catching_up])
             await self._finish(delivering, halt)
         return obstacles
 
     def obstacles(self) -> list[str]:
         """Why not everything is read and delivered, one sentence for each app and destination."""
-        reading = [f"{t.name}: {t.trouble}" for t in self.tailers if t.trouble]
+        reading = [
+            f"{t.name}: {t.trouble or 'the API has not answered yet'}"
+            for t in self.tailers
+            if t.name in self._unread
+        ]
         states = [f.state for f in self.forwarders]
-        sending = [f"{s.destination}: {s.trouble.reason}" for s in states if s.trouble]
-        waiting = [f"{s.destination}: {s.outstanding} records wait" for s in states]
-        return [*reading, *sending] or waiting
+        sending = [
+            f"{s.destination}: {s.trouble.reason if s.trouble else 'has not answered yet'}"
+            for s in states
+            if s.trouble or s.outstanding
+        ]
+        return [*reading, *sending]
 
     async def _catch_up(self) -> None:
+        self._unread = {tailer.name for tailer in self.tailers}
         async with asyncio.TaskGroup() as group:
             for tailer in self.tailers:
-                group.create_task(self._keep(tailer.name, tailer.run_once))
+                group.create_task(self._read_once(tailer))
         last = (await self.journal.stats()).last_seq
         for forwarder in self.forwarders:
             await forwarder.drained(last)
+
+    async def _read_once(self, tailer: Tailer) -> None:
+        await self._keep(tailer.name, tailer.run_once)
+        self._unread.discard(tailer.name)
 
     async def _stuck(self, task: asyncio.Task[None], patience: float) -> bool:
         """Watch a task until it ends or progresses; True if it did neither for that long."""

@@ -18,8 +18,9 @@ def run(
         bool, typer.Option("--once", help="Forward everything up to now, then exit.")
     ] = False,
     timeout: Annotated[
-        str, typer.Option(help="With --once: give up after this long without any progress.")
-    ] = "5m",
+        str | None,
+        typer.Option(help="With --once: give up after this long without progress. [default: 5m]"),
+    ] = None,
 ) -> None:
     """Read the configured apps and deliver every entry, until SIGTERM or Ctrl-C."""
     import asyncio  # noqa: PLC0415 - keeps --help quick
@@ -29,8 +30,12 @@ def run(
     from bridge.clock import SystemClock  # noqa: PLC0415
     from bridge.telemetry.log import LogWriter  # noqa: PLC0415
 
+    if timeout is not None and not once:
+        raise typer.BadParameter(
+            "only means something together with --once", param_hint="--timeout"
+        )
     try:
-        patience = settings.parse_duration(timeout)
+        patience = settings.parse_duration(timeout or "5m")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--timeout") from error
     loaded = settings.load(config)

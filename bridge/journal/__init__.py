@@ -53,7 +53,10 @@ class Journal(Protocol):
         ...
 
     async def begin(self, record: AppRecord) -> None:
-        """Commit a new app's start, or a known app's new stream and filters (position kept)."""
+        """Commit a new app's start, or a known app's new stream and filters.
+
+        The position and the sweep cursors of a known app are kept.
+        """
         ...
 
     async def anchor(self, app: str, at_or_below: Tick) -> Anchor | None:
@@ -63,8 +66,10 @@ class Journal(Protocol):
     async def append(self, append: Append) -> Appended:
         """Store a proved walk: unseen entries as batches, fingerprints, position.
 
-        An append that adds no entry and does not raise the position by at least a minute of
-        ticks commits nothing (an idle app costs no disk write); the caller keeps the position.
+        An append that adds no entry and raises neither the position nor a sweep cursor by at
+        least a minute of ticks commits nothing (an idle app costs no disk write); the caller keeps
+        them. A sweep age that is stored for the first time counts as raised; one that is not
+        among the append's is forgotten with the next commit.
 
         Raises:
             JournalFull: live batches fill the journal; nothing was stored or moved.
@@ -76,7 +81,11 @@ class Journal(Protocol):
         ...
 
     async def attach(self, destination: str) -> int:
-        """Put a destination in use and return its cursor; a new one starts at the oldest batch."""
+        """Put a destination in use and return its cursor; a new one starts at the oldest batch.
+
+        Attach every destination before the first `append` or `advance`: those remove what the
+        destinations in use have passed, and a cursor from an earlier run holds nothing by itself.
+        """
         ...
 
     async def read(self, after: int, *, max_batches: int, max_size: int) -> Sequence[Batch]:

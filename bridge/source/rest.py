@@ -105,6 +105,13 @@ class RestApi:
             )
         return f"Key {key}"
 
+    def _masked(self, text: str) -> str:
+        """Without the key, should a server repeat it."""
+        key = self._key()
+        for secret in (key, key.rpartition(":")[2]):
+            text = text.replace(secret, "***") if secret else text
+        return text
+
     async def _read(self, response: httpx.Response) -> bytes:
         parts, size = [], 0
         async for part in response.aiter_bytes():
@@ -117,7 +124,7 @@ class RestApi:
         return b"".join(parts)
 
     def _error(self, status: int, headers: httpx.Headers, body: bytes) -> ApiError:
-        said = f"answered {status} {_phrase(status)}{_detail(body)}".rstrip()
+        said = self._masked(f"answered {status} {_phrase(status)}{_detail(body)}".rstrip())
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             return ApiThrottled(said, where=self._url, retry_after=_retry_after(headers))
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -165,15 +165,20 @@ class Tailer:
             await self._clock.sleep(self._pace.after(flowed=self._flowed))
 
     async def run_once(self) -> None:
-        """Read until a walk that began after this call has reached the live edge.
+        """Read until everything that the server showed at this call is journaled.
 
-        Sweeps that are due by then are done too.
+        That is when the live edge is reached, or, where entries come faster than that, a backlog
+        that ends after this call. Sweeps that are due by then are done too.
         """
+        goal: Tick | None = None
         while not await self.poll(sweep_all=True):
-            pass
+            # The server's time is known to a second only, and only after a first answer.
+            goal = goal or self._account.time.now() + SECOND
+            if self._position is not None and self._position >= goal:
+                return
 
     async def poll(self, *, sweep_all: bool = False) -> bool:
-        """One look at the live edge, and the way there if it is far; whether it was reached.
+        """One look at the live edge, or the way there if it is far; whether it was reached.
 
         Then one slice of the sweeps that are due, or all of them.
         """
@@ -182,8 +187,7 @@ class Tailer:
             if self._position is None:
                 await self._begin()
             reached = await self._read_live_edge()
-            if reached:
-                await self._sweep(everything=sweep_all)
+            await self._sweep(everything=sweep_all)
         except BridgeError as error:
             await self._clock.sleep(self._reading.pause_after(error))
             return False

@@ -6,9 +6,10 @@ The rules it keeps (design, "Reading"):
   what lies outside the window is dropped in `Walk.found`.
 - Every following request re-includes the oldest tick so far (the bottom) and must show it again.
   What two pages both show is counted once, by content *and number*, never by content alone.
-- The size of a page proves nothing. The floor is proved by an entry below it, by the whole anchor
-  on it, or by one more request that shows nothing new below the overlap; and where that page is
-  no smaller than the largest before it, by an empty answer for what lies strictly below.
+- The size of a page proves nothing. The floor is proved by an entry below it, by an anchor on it
+  (its tick was read whole before), or by one more request that shows nothing new below the
+  overlap; and where that page is no smaller than the largest before it, by an empty answer for
+  what lies strictly below.
 - Where one millisecond holds more than a page, exact bounds are sent. A server that then does not
   show the overlap cuts bounds: the millisecond is crowded, like a tick with more entries than a
   page. The limit is raised; if no page grows, `CrowdedTick` holds the app and nothing is skipped.
@@ -293,7 +294,7 @@ class Walk:
         if self._anchor is None or low != self._anchor.tick:
             return False
         shown = {uid(c, n) for c, count in self._overlap.items() for n in range(count)}
-        return self._anchor.uids <= shown
+        return not self._anchor.uids.isdisjoint(shown)
 
     def _holds(self, sighting: _Sighting) -> bool:
         if sighting.entry.tick is None:

@@ -106,13 +106,24 @@ def test_an_anchor_makes_the_steady_state_one_request() -> None:
     assert len(fake.requests) == 1
 
 
-def test_an_anchor_shown_in_part_is_no_proof() -> None:
-    """Of three journaled ties the page shows two: the third, and a new one, are fetched."""
+def test_one_of_several_anchors_is_enough() -> None:
+    """Of three journaled ties the page shows one: all above it is shown, and they are known."""
     known = [build(T0, m) for m in "abc"]
     anchor = walk_to_end(Server(known), T0, T0 + 1)
-    entries = [*known, build(T0, "new"), build(T0 + 9_000_000, "top")]
-    fake = Server(entries, caps=[3, 1000])
+    entries = [*known, build(T0 + 9_000_000, "top")]
+    fake = Server(entries, caps=[2])
     found = walk_to_end(fake, T0, anchor=Anchor(T0, frozenset(i.uid for i in anchor)))
+    assert len(fake.requests) == 1
+    assert {i.uid for i in found} - {i.uid for i in anchor} == {found[-1].uid}
+
+
+def test_another_entry_on_the_anchor_s_tick_is_no_anchor() -> None:
+    """It may be new, and hide what is known below it."""
+    entries = [build(T0, m) for m in "abc"]
+    anchor = walk_to_end(Server(entries[:1]), T0, T0 + 1)
+    fake = Server([entries[2], entries[1], entries[0]], caps=[2, 2, 1000])
+    known = Anchor(T0, frozenset(i.uid for i in anchor))
+    found = walk_to_end(fake, T0, anchor=known, documented_page=1)
     assert bag(found) == expected(entries, T0, None)
 
 

@@ -38,8 +38,9 @@ class Command:
 
     def config(
         self,
-        fal: str,
+        base_url: str,
         backends: Mapping[str, str],
+        /,
         *,
         apps: Iterable[str | dict[str, Any]] = ("app",),
         **sections: Any,
@@ -51,7 +52,7 @@ class Command:
         """
         each = sections.pop("each", {})
         written: dict[str, Any] = {
-            "fal": {"base_url": fal, "key": KEY},
+            "fal": {"base_url": base_url, "key": KEY},
             "apps": [_app(app) for app in apps],
             "poll": {"interval": "100ms", "max_interval": "300ms", "requests_per_second": 200},
             "journal": {"path": str(self.folder / "journal.sqlite")},

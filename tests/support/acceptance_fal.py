@@ -74,12 +74,14 @@ class Quirks:
     Attributes:
         cap: No page is larger, whatever ``limit`` says, and nothing tells.
         cut_bounds: ``since`` and ``until`` lose what is below the millisecond.
+        coarse: The entries' own times lose it too when they are compared with the bounds.
         bare_array: The body must be the array of filters itself.
         shuffled_ties: Entries of one microsecond come in another order each time.
     """
 
     cap: int | None = None
     cut_bounds: bool = False
+    coarse: bool = False
     bare_array: bool = False
     shuffled_ties: bool = False
 
@@ -204,6 +206,7 @@ class FalAccount(LoopbackServer):
         self._before(asked)
         with self.changed:
             self.asked.append(asked)
+            self.changed.notify_all()
             trouble = self._trouble(asked.number)
             if trouble is not None:
                 self.troubles.append(trouble)
@@ -274,8 +277,8 @@ class FalAccount(LoopbackServer):
         shelf = self._everything
         if "app_id" in query:
             shelf = self._lines.get(query["app_id"], [])
-        first = 0 if since is None else bisect_right(shelf, since, key=lambda one: one.at)
-        end = len(shelf) if until is None else bisect_left(shelf, until, key=lambda one: one.at)
+        first = 0 if since is None else bisect_right(shelf, since, key=self._compared)
+        end = len(shelf) if until is None else bisect_left(shelf, until, key=self._compared)
         now, shown = time(), []
         for one in self._newest_first(shelf[first:end]):
             if one.shown_from <= now and _selected(one, query, filters):
@@ -283,6 +286,9 @@ class FalAccount(LoopbackServer):
                 if len(shown) == limit:
                     break
         return shown
+
+    def _compared(self, one: Line) -> int:
+        return one.at // 1000 * 1000 if self.quirks.coarse else one.at
 
     def _newest_first(self, lines: Sequence[Line]) -> Iterable[Line]:
         if not self.quirks.shuffled_ties:

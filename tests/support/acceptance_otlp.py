@@ -77,7 +77,7 @@ class OtlpBackend(LoopbackServer):
 
     ``plan`` says by a request's number what happens to it, None for acceptance; ``most_bytes``
     answers 413 to larger requests, measured as sent or decompressed; ``hangs`` keeps every
-    request without an answer; ``before_answer`` is called when a request is kept and not answered
+    request without an answer; ``kept`` counts records, repeats too, and ``uids`` tells them apart; ``before_answer`` is called when a request is kept and not answered
     yet.
     """
 
@@ -91,6 +91,7 @@ class OtlpBackend(LoopbackServer):
     ) -> None:
         self.hangs = False
         self.kept = 0
+        self.uids: set[str] = set()
         self.got: list[Got] = []
         self.sizes: list[int] = []
         self.tried: list[float] = []
@@ -114,15 +115,11 @@ class OtlpBackend(LoopbackServer):
         """How often each body was kept."""
         return Counter(arrival.body for arrival in self.arrivals)
 
-    @property
-    def uids(self) -> set[str]:
-        """The distinct records that were kept."""
-        return {arrival.uid for arrival in self.arrivals}
-
     def answer(self, asked: Asked) -> Answer:
         """See `LoopbackServer.answer`."""
         with self.changed:
             self.tried.append(asked.at)
+            self.changed.notify_all()
         if self.hangs:
             self.closing.wait()
             return Answer(sent=Sent.NONE)
@@ -162,6 +159,7 @@ class OtlpBackend(LoopbackServer):
         assert arrivals, "an empty envelope must not be sent"
         with self.changed:
             self.kept += len(arrivals)
+            self.uids.update(arrival.uid for arrival in arrivals)
             self.got.append(Got(asked.number, time(), asked.at, arrivals, lost is Lost.DENIED))
         self._before_answer(asked)
         if lost is Lost.UNHEARD:

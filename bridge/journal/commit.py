@@ -1,0 +1,134 @@
+"""Group commit: what is asked while one transaction is on its way to the disk shares the next.
+
+An fsync costs the same for one operation as for fifty. Each operation has a savepoint of its own,
+so that one that fails is undone alone; its callers hear of success only after COMMIT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from bridge.journal.worker import Worker
+
+Operation: TypeAlias = Callable[[sqlite3.Connection], Any]
+Run: TypeAlias = Callable[[Operation], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An operation that raised and was undone, in place of its result."""
+
+    error: BaseException
+
+
+def commit(operations: Sequence[Operation], db: sqlite3.Connection) -> list[Any]:
+    """Run operations in one transaction; each one's result, or `Failed`, in order.
+
+    Nothing is written to the disk when no operation changed a row.
+
+    Raises:
+        sqlite3.Error: the transaction as a whole failed and left nothing.
+    """
+    settle(db)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        before = db.total_changes
+        results = [_apart(operation, db) for operation in operations]
+        db.execute("COMMIT" if db.total_changes != before else "ROLLBACK")
+    except Exception:
+        with suppress(sqlite3.Error):  # the next one settles it
+            settle(db)
+        raise
+    return results
+
+
+def settle(db: sqlite3.Connection) -> None:
+    """End a transaction that an earlier failure left open: nobody was told that it holds."""
+    if db.in_transaction:
+        db.execute("ROLLBACK")
+
+
+def _apart(operation: Operation, db: sqlite3.Connection) -> Any:
+    """Run one operation so that its failure undoes itself alone.
+
+    SQLite answers some errors (a full disk, a failed read) by rolling back everything; then the
+    savepoint is gone and the whole transaction has failed.
+    """
+    db.execute("SAVEPOINT operation")
+    try:
+        result: Any = operation(db)
+    except Exception as error:
+        if not db.in_transaction:
+            raise
+        db.execute("ROLLBACK TO operation")
+        result = Failed(error)
+    db.execute("RELEASE operation")
+    return result
+
+
+class GroupCommit:
+    """The loop's side: collects operations and commits them in groups, one after another."""
+
+    def __init__(self, worker: Worker, run: Run, committed: Callable[[], None]) -> None:
+        """``run`` calls an operation with the connection and translates errors.
+
+        ``committed`` is called on the loop after each group.
+        """
+        self._worker = worker
+        self._run = run
+        self._committed = committed
+        self._waiting: list[tuple[Operation, asyncio.Future[Any]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def submit(self, operation: Operation) -> Any:
+        """Return the operation's result once it is on disk.
+
+        A cancelled caller hears nothing, but its operation goes on: it may be half-way to the disk.
+        """
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name="journal commit")
+        return await done
+
+    async def drain(self) -> None:
+        """Return once everything submitted has been committed or has failed."""
+        if self._flushing is not None and not self._flushing.done():
+            await asyncio.wait([self._flushing])
+
+    def drop(self) -> None:
+        """Give up what waits for its turn, as a killed process would."""
+        for _, done in self._waiting:
+            done.cancel()
+        self._waiting.clear()
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            operations = [operation for operation, _ in group]
+            try:
+                results = await self._worker.run(partial(self._run, partial(commit, operations)))
+            except asyncio.CancelledError:  # the event loop ends without `aclose`
+                self._waiting = group + self._waiting
+                self.drop()
+                raise
+            except BaseException as error:  # noqa: BLE001 - passed on to the callers
+                results = [Failed(error)] * len(group)
+            for (_, done), result in zip(group, results, strict=True):
+                _resolve(done, result)
+            self._committed()
+
+
+def _resolve(done: asyncio.Future[Any], result: Any) -> None:
+    if done.cancelled():
+        return
+    if isinstance(result, Failed):
+        done.set_exception(result.error)
+    else:
+        done.set_result(result)

@@ -1,0 +1,214 @@
+"""The journal on SQLite: one file, one connection, one thread.
+
+What the operations do stands in `bridge.journal.store`, how they reach the disk in
+`bridge.journal.commit`, how the file is made and checked in `bridge.journal.opening`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bridge.clock import Clock
+from bridge.errors import JournalError
+from bridge.journal import Stats, opening, store, trouble
+from bridge.journal.commit import GroupCommit, settle
+from bridge.journal.lock import Lock
+from bridge.journal.worker import InlineWorker, ThreadWorker, Worker
+from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Tick
+
+T = TypeVar("T")
+Call = Callable[[sqlite3.Connection], T]
+
+_PRUNE_CHUNK: Final = 5_000
+
+
+class SqliteJournal:
+    """The durable `Journal`. Made by `open`; used from one event loop at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        db: sqlite3.Connection,
+        lock: Lock,
+        worker: Worker,
+        *,
+        max_bytes: int,
+        clock: Clock,
+    ) -> None:
+        self._path = path
+        self._db = db
+        self._lock = lock
+        self._worker = worker
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._closed = False
+        self._killed = False
+        self._changed = asyncio.Event()
+        self._commits = GroupCommit(worker, self._call, self._announce)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        max_bytes: int,
+        clock: Clock,
+        inline: bool = False,
+        connect: opening.Connect = sqlite3.connect,
+    ) -> SqliteJournal:
+        """Open or create the journal; blocks while an existing file is checked.
+
+        Args:
+            path: the file; its folder is made when missing, a lock file stands beside it.
+            max_bytes: how many compressed bytes of live batches make it full.
+            clock: stamps batches with the time they were stored.
+            inline: run on the event loop instead of a thread; for deterministic simulation.
+            connect: stands in for `sqlite3.connect`, so that tests can make it fail.
+
+        Raises:
+            JournalUnusable: in use by another process, not writable, corrupt, foreign, or of
+                another schema version. What is there is left as it was.
+        """
+        path = path.absolute()
+        with opening.usable(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = Lock(path)
+            try:
+                db = opening.open_database(path, connect)
+            except BaseException:
+                lock.release()
+                raise
+        worker: Worker = InlineWorker() if inline else ThreadWorker()
+        return cls(path, db, lock, worker, max_bytes=max_bytes, clock=clock)
+
+    async def app(self, name: str) -> AppRecord | None:
+        """See `Journal.app`."""
+        return await self._read(lambda db: store.app(db, name))
+
+    async def begin(self, record: AppRecord) -> None:
+        """See `Journal.begin`."""
+        await self._write(lambda db: store.begin(db, record))
+
+    async def anchor(self, app: str, at_or_below: Tick) -> Anchor | None:
+        """See `Journal.anchor`."""
+        return await self._read(lambda db: store.anchor(db, app, at_or_below))
+
+    async def append(self, append: Append) -> Appended:
+        """See `Journal.append`. ``append.encode`` runs on the journal's thread."""
+        return await self._write(
+            lambda db: store.append(db, append, max_bytes=self._max_bytes, now=self._clock.now())
+        )
+
+    async def prune(self, app: str, below: Tick) -> None:
+        """See `Journal.prune`. Goes in small transactions, so that nobody waits long for it."""
+        while await self._write(lambda db: store.prune(db, app, below, chunk=_PRUNE_CHUNK)):
+            pass
+
+    async def attach(self, destination: str) -> int:
+        """See `Journal.attach`."""
+        return await self._write(lambda db: store.attach(db, destination))
+
+    async def read(self, after: int, *, max_batches: int, max_size: int) -> Sequence[Batch]:
+        """See `Journal.read`."""
+        return await self._read(
+            lambda db: store.read(db, after, max_batches=max_batches, max_size=max_size)
+        )
+
+    async def advance(
+        self, destination: str, cursor: int, dead_letters: Sequence[DeadLetter] = ()
+    ) -> None:
+        """See `Journal.advance`."""
+        await self._write(lambda db: store.advance(db, destination, cursor, dead_letters))
+
+    async def wait_for_batch(self, after: int) -> None:
+        """See `Journal.wait_for_batch`."""
+        await self._until(lambda db: store.has_batch(db, after))
+
+    async def wait_for_room(self) -> None:
+        """See `Journal.wait_for_room`."""
+        await self._until(lambda db: store.has_room(db, self._max_bytes))
+
+    async def stats(self) -> Stats:
+        """See `Journal.stats`."""
+        return await self._read(lambda db: store.stats(db, max_bytes=self._max_bytes))
+
+    async def aclose(self) -> None:
+        """See `Journal.aclose`. Who still waits for a batch or for room gets a `JournalError`."""
+        self._closed = True
+        self._announce()
+        try:
+            await self._commits.drain()
+            if not self._killed:
+                await self._worker.run(self._db.close)
+        except sqlite3.Error as error:
+            raise trouble.translated(error, self._path) from error
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Release the file at once, as a killed process would: only what is committed stays.
+
+        Waits for the call that is running. Does nothing the second time.
+        """
+        self._closed = self._killed = True
+        self._commits.drop()
+        self._worker.stop()
+        try:
+            self._db.close()
+        finally:
+            self._lock.release()
+
+    async def _read(self, call: Call[T]) -> T:
+        def alone(db: sqlite3.Connection) -> T:
+            settle(db)
+            return call(db)
+
+        self._check_open()
+        return await self._worker.run(partial(self._call, alone))
+
+    async def _write(self, call: Call[T]) -> T:
+        self._check_open()
+        result: T = await self._commits.submit(partial(self._translated, call))
+        return result
+
+    async def _until(self, holds: Call[bool]) -> None:
+        while True:
+            changed = self._changed  # taken before looking, so that no change is missed
+            if await self._read(holds):
+                return
+            await changed.wait()
+
+    def _announce(self) -> None:
+        """Wake everyone who waits for the journal to change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _check_open(self) -> None:
+        if self._closed or self._killed:
+            raise self._closed_error()
+
+    def _closed_error(self) -> JournalError:
+        return JournalError("the journal is closed", where=str(self._path))
+
+    def _call(self, call: Call[T]) -> T:
+        """Run on the worker. Anything but an ordinary error is the end, as if killed there."""
+        if self._killed:
+            raise self._closed_error()
+        try:
+            return self._translated(call, self._db)
+        except Exception:
+            raise
+        except BaseException:
+            self._killed = True
+            raise
+
+    def _translated(self, call: Call[T], db: sqlite3.Connection) -> T:
+        try:
+            return call(db)
+        except sqlite3.Error as error:
+            raise trouble.translated(error, self._path) from error

@@ -1,0 +1,34 @@
+"""SQLite's errors in the bridge's words: translated once, at the journal's edge."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from bridge.errors import JournalError
+
+KEEP: Final = (
+    "the file was left as it is: restore a copy, or move it away with its -wal file "
+    "to begin anew; reading then starts at each app's start setting"
+)
+
+_HINTS: Final = (
+    ("disk is full", "make room on that disk; the journal goes on by itself"),
+    ("disk I/O error", "check the disk and the system's log; the journal tries again"),
+    ("readonly", "make the file and its folder writable"),
+    ("unable to open", "make the file and its folder readable and writable"),
+    ("locked", "another program writes to the journal; close it"),
+    ("malformed", KEEP),
+    ("not a database", KEEP),
+)
+
+
+def hint(error: sqlite3.Error) -> str:
+    """What to do about it, empty when nothing better than the message is known."""
+    return next((mend for sign, mend in _HINTS if sign in str(error)), "")
+
+
+def translated(error: sqlite3.Error, path: Path) -> JournalError:
+    """The `JournalError` to raise ``from`` it."""
+    return JournalError(f"the journal failed: {error}", where=str(path), hint=hint(error))

@@ -1,0 +1,579 @@
+"""The promise of the journal, kept by every implementation alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import pytest
+from support.journal import encode_plainly, item, walk
+
+from bridge.errors import JournalError, JournalFull
+from bridge.journal import Backlog, Journal
+from bridge.journal.rules import POSITION_STEP
+from bridge.model import (
+    Anchor,
+    Append,
+    Appended,
+    AppRecord,
+    Batch,
+    DeadLetter,
+    Encoded,
+    Identified,
+)
+from bridge.simulator.manual_clock import ManualClock
+
+Open = Callable[[], Journal]
+
+
+def play(open_journal: Open, scenario: Callable[[Journal], Awaitable[None]], *apps: str) -> None:
+    """Run a scenario on a journal that knows these apps, and close it."""
+
+    async def run() -> None:
+        journal = open_journal()
+        try:
+            for name in apps:
+                await journal.begin(record(name))
+            await scenario(journal)
+        finally:
+            await journal.aclose()
+
+    asyncio.run(run())
+
+
+def record(name: str, position: int = 0) -> AppRecord:
+    """An app that begins at a position."""
+    return AppRecord(name=name, stream="rest/x", filters="{}", position=position)
+
+
+def letter(destination: str, uid: str, reason: str = "refused") -> DeadLetter:
+    """A record that a destination refused."""
+    return DeadLetter(destination, uid, seq=1, reason=reason, gzip=b"z", refused_at=5)
+
+
+async def batches(journal: Journal, after: int = 0) -> Sequence[Batch]:
+    """Everything after a number."""
+    return await journal.read(after, max_batches=1_000, max_size=1_000_000)
+
+
+async def payloads(journal: Journal, after: int = 0) -> list[bytes]:
+    """The payloads after a number."""
+    return [batch.gzip for batch in await batches(journal, after)]
+
+
+def test_begin_keeps_the_position(open_journal: Open) -> None:
+    """A known app takes a new stream and filters and keeps its position, also when reopened."""
+    changed = AppRecord(name="a", stream="rest/y", filters='{"level":"INFO"}', position=99)
+
+    async def first(journal: Journal) -> None:
+        assert await journal.app("a") is None
+        await journal.begin(record("a", 7))
+        assert await journal.app("a") == record("a", 7)
+        await journal.begin(changed)
+
+    async def second(journal: Journal) -> None:
+        assert await journal.app("a") == AppRecord("a", changed.stream, changed.filters, 7)
+        assert await journal.app("b") is None
+
+    play(open_journal, first)
+    play(open_journal, second)
+
+
+def test_append_stores_what_is_unseen(open_journal: Open, clock: ManualClock) -> None:
+    """An entry is encoded and stored once; identical ones inside a walk count once."""
+
+    async def scenario(journal: Journal) -> None:
+        a, b, c = item(1, "a"), item(2, "b"), item(2, "c")
+        assert await journal.append(walk("app", a, b, b, position=2)) == Appended(2, 0, 1)
+        clock.tick = 2_000
+        assert await journal.append(walk("app", b, c, c, a, position=3)) == Appended(1, 2, 2)
+        assert await journal.append(walk("app", c, b, position=9)) == Appended(0, 2, None)
+        assert await journal.append(walk("app", position=9)) == Appended(0, 0, None)
+        assert await batches(journal) == (
+            Batch(seq=1, app="app", records=2, size=3, gzip=b"a b", journaled_at=1_000),
+            Batch(seq=2, app="app", records=1, size=1, gzip=b"c", journaled_at=2_000),
+        )
+
+    play(open_journal, scenario, "app")
+
+
+def test_an_entry_is_known_per_app_and_tick(open_journal: Open) -> None:
+    """The same fingerprint of another app or on another tick is another entry."""
+
+    async def scenario(journal: Journal) -> None:
+        assert (await journal.append(walk("a", item(1, "x")))).added == 1
+        assert (await journal.append(walk("a", item(2, "x")))).added == 1
+        assert (await journal.append(walk("b", item(1, "x")))).added == 1
+        assert [batch.app for batch in await batches(journal)] == ["a", "a", "b"]
+
+    play(open_journal, scenario, "a", "b")
+
+
+def test_an_undated_entry_is_known_whatever_tick_it_borrowed(open_journal: Open) -> None:
+    """Trap 18's cousin: a borrowed tick differs at each reading and does not make an entry new."""
+
+    async def scenario(journal: Journal) -> None:
+        twice = walk("a", item(5, "x", dated=False), item(6, "x", dated=False))
+        assert await journal.append(twice) == Appended(1, 0, 1)
+        assert await journal.append(walk("a", item(9, "x", dated=False))) == Appended(0, 1, None)
+        assert await journal.append(walk("a", item(5, "x"))) == Appended(1, 0, 2)
+        await journal.prune("a", 5)
+        assert (await journal.append(walk("a", item(7, "x", dated=False)))).added == 0
+        await journal.prune("a", 6)
+        assert (await journal.append(walk("a", item(7, "x", dated=False)))).added == 1
+
+    play(open_journal, scenario, "a")
+
+
+def test_a_position_rises_with_entries_or_by_a_minute(open_journal: Open) -> None:
+    """An idle app commits its position once a minute; a position never goes back."""
+
+    async def scenario(journal: Journal) -> None:
+        async def position() -> int:
+            known = await journal.app("a")
+            assert known is not None
+            return known.position
+
+        await journal.append(walk("a", item(1, "x"), position=10))
+        assert await position() == 10
+        await journal.append(walk("a", item(1, "x"), position=9 + POSITION_STEP))
+        assert await position() == 10
+        await journal.append(walk("a", position=10 + POSITION_STEP))
+        assert await position() == 10 + POSITION_STEP
+        await journal.append(walk("a", item(2, "late"), position=20))
+        assert await position() == 10 + POSITION_STEP
+
+    play(open_journal, scenario, "a")
+
+
+def test_sweep_cursors_move_as_positions_do(open_journal: Open) -> None:
+    """With entries, by a minute, or when an age is new; never back; other ages are forgotten."""
+
+    async def first(journal: Journal) -> None:
+        async def swept() -> Mapping[int, int]:
+            known = await journal.app("a")
+            assert known is not None
+            return known.swept
+
+        await journal.begin(AppRecord("b", "rest/x", "{}", 5, swept={3: 4}))
+        assert await swept() == {}
+        await journal.append(walk("a", swept={15: 1, 90: 2}))
+        assert await swept() == {15: 1, 90: 2}
+        await journal.append(walk("a", swept={15: POSITION_STEP, 90: 3}))
+        assert await swept() == {15: 1, 90: 2}
+        await journal.append(walk("a", swept={15: 1 + POSITION_STEP, 90: 1}))
+        assert await swept() == {15: 1 + POSITION_STEP, 90: 2}
+        await journal.append(walk("a", item(1, "x"), swept={90: 7}))
+        assert await swept() == {90: 7}
+        await journal.append(walk("a", swept={90: 7, 360: 0}))
+        await journal.begin(AppRecord("a", "rest/y", "{}", 9, swept={1: 1}))
+        assert await swept() == {90: 7, 360: 0}
+
+    async def second(journal: Journal) -> None:
+        assert await journal.app("a") == AppRecord("a", "rest/y", "{}", 0, swept={90: 7, 360: 0})
+        assert await journal.app("b") == AppRecord("b", "rest/x", "{}", 5, swept={3: 4})
+
+    play(open_journal, first, "a")
+    play(open_journal, second)
+
+
+def test_a_failed_encoding_stores_nothing(open_journal: Open) -> None:
+    """Neither an error nor an encoding that lost an entry hides the entry from the next read."""
+
+    def broken(_: Sequence[Identified]) -> Sequence[Encoded]:
+        raise ValueError("no")
+
+    def lossy(items: Sequence[Identified]) -> Sequence[Encoded]:
+        return encode_plainly(items[1:])
+
+    async def scenario(journal: Journal) -> None:
+        found = (item(1, "x"), item(2, "y"))
+        with pytest.raises(ValueError, match="no"):
+            await journal.append(Append("a", found, 10, broken))
+        with pytest.raises(JournalError, match="2 entries were encoded as 1 records"):
+            await journal.append(Append("a", found, 10, lossy))
+        assert await journal.app("a") == record("a")
+        assert await journal.append(walk("a", *found)) == Appended(2, 0, 1)
+        assert await payloads(journal) == [b"x y"]
+
+    play(open_journal, scenario, "a")
+
+
+def test_one_append_may_make_several_batches(open_journal: Open) -> None:
+    """Every batch of an append has a number of its own; the newest is reported."""
+
+    def one_each(items: Sequence[Identified]) -> list[Encoded]:
+        return [encode_plainly([entry])[0] for entry in items]
+
+    async def scenario(journal: Journal) -> None:
+        found = (item(1, "x"), item(2, "y"), item(3, "z"))
+        assert await journal.append(Append("a", found, 3, one_each)) == Appended(3, 0, 3)
+        assert await payloads(journal, 1) == [b"y", b"z"]
+
+    play(open_journal, scenario, "a")
+
+
+def test_an_app_that_was_never_begun_is_an_error(open_journal: Open) -> None:
+    """An append or prune for an unknown name is a mistake that is told."""
+
+    async def scenario(journal: Journal) -> None:
+        with pytest.raises(JournalError, match="ghost: the app was never begun"):
+            await journal.append(walk("ghost", item(1, "x")))
+        with pytest.raises(JournalError, match="ghost: the app was never begun"):
+            await journal.prune("ghost", 5)
+        assert await journal.anchor("ghost", 5) is None
+        assert not await batches(journal)
+
+    play(open_journal, scenario)
+
+
+def test_the_anchor_is_the_newest_tick_at_or_below(open_journal: Open) -> None:
+    """All entries of that tick, of that app alone; a borrowed tick is never a bound."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.append(walk("a", item(3, "p"), item(5, "q"), item(5, "r")))
+        await journal.append(walk("a", item(7, "u", dated=False)))
+        await journal.append(walk("b", item(6, "s")))
+        assert await journal.anchor("a", 2) is None
+        assert await journal.anchor("a", 3) == Anchor(3, frozenset({b"p"}))
+        assert await journal.anchor("a", 4) == Anchor(3, frozenset({b"p"}))
+        assert await journal.anchor("a", 99) == Anchor(5, frozenset({b"q", b"r"}))
+        assert await journal.anchor("b", 99) == Anchor(6, frozenset({b"s"}))
+
+    play(open_journal, scenario, "a", "b")
+
+
+def test_prune_forgets_below_and_keeps_the_newest_tick(open_journal: Open) -> None:
+    """Without its newest tick an app would have no anchor left."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.append(walk("a", item(1, "p"), item(2, "q"), item(3, "r"), item(3, "s")))
+        await journal.append(walk("b", item(1, "p")))
+        await journal.prune("a", 2)
+        assert await journal.anchor("a", 1) is None
+        assert await journal.anchor("a", 2) == Anchor(2, frozenset({b"q"}))
+        await journal.prune("a", 99)
+        assert await journal.anchor("a", 2) is None
+        assert await journal.anchor("a", 99) == Anchor(3, frozenset({b"r", b"s"}))
+        assert await journal.anchor("b", 99) == Anchor(1, frozenset({b"p"}))
+        assert await journal.append(walk("a", item(1, "p"), item(3, "r"))) == Appended(1, 1, 2 + 1)
+
+    play(open_journal, scenario, "a", "b")
+
+
+def test_a_new_destination_starts_at_the_oldest_batch(open_journal: Open) -> None:
+    """It gets what is there; a known one goes on where it was."""
+
+    async def first(journal: Journal) -> None:
+        await journal.append(walk("a", item(1, "x")))
+        await journal.append(walk("a", item(2, "y")))
+        assert await journal.attach("one") == 0
+        await journal.advance("one", 1)
+        assert await journal.attach("two") == 1
+        assert await payloads(journal, 1) == [b"y"]
+
+    async def second(journal: Journal) -> None:
+        assert await journal.attach("two") == 1
+        await journal.advance("two", 2)
+        assert await journal.attach("three") == 2
+        assert await journal.attach("one") == 1
+
+    play(open_journal, first, "a")
+    play(open_journal, second)
+
+
+def test_a_number_is_never_used_again(open_journal: Open) -> None:
+    """Trap 28: not after every batch is gone, nor after a restart, nor after a failed append."""
+
+    def broken(_: Sequence[Identified]) -> Sequence[Encoded]:
+        raise ValueError("no")
+
+    async def first(journal: Journal) -> None:
+        await journal.attach("one")
+        for tick in range(1, 4):
+            await journal.append(walk("a", item(tick, "x")))
+        await journal.advance("one", 3)
+        assert not await batches(journal)
+
+    async def second(journal: Journal) -> None:
+        assert await journal.attach("one") == 3
+        assert await journal.attach("two") == 3
+        assert (await journal.stats()).last_seq == 3
+        with pytest.raises(ValueError, match="no"):
+            await journal.append(Append("a", (item(9, "x"),), 0, broken))
+        assert (await journal.append(walk("a", item(9, "x")))).last_seq == 4
+
+    play(open_journal, first, "a")
+    play(open_journal, second)
+
+
+def test_a_cursor_moves_only_forward_and_not_beyond(open_journal: Open) -> None:
+    """An old acknowledgement changes nothing; one for a batch that is not there is an error."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.append(walk("a", item(1, "x")))
+        await journal.append(walk("a", item(2, "y")))
+        with pytest.raises(JournalError, match="one: the destination is not attached"):
+            await journal.advance("one", 1)
+        await journal.attach("one")
+        await journal.advance("one", 2)
+        await journal.advance("one", 1)
+        assert await journal.attach("one") == 2
+        with pytest.raises(JournalError, match="cannot go to 3"):
+            await journal.advance("one", 3, [letter("one", "u")])
+        stats = await journal.stats()
+        assert stats.backlogs == (Backlog("one", 2, 0, 0, None),)
+        assert stats.dead_letters == 0
+
+    play(open_journal, scenario, "a")
+
+
+def test_a_batch_goes_when_all_in_use_have_passed(open_journal: Open) -> None:
+    """One that is no longer configured keeps its cursor but holds nothing."""
+
+    async def first(journal: Journal) -> None:
+        await journal.append(walk("a", item(1, "x")))
+        await journal.append(walk("a", item(2, "y")))
+        assert await payloads(journal) == [b"x", b"y"]
+        await journal.attach("one")
+        await journal.attach("gone")
+        await journal.advance("one", 2)
+        assert await payloads(journal) == [b"x", b"y"]
+        await journal.advance("gone", 1)
+        assert await payloads(journal) == [b"y"]
+
+    async def second(journal: Journal) -> None:
+        assert await journal.attach("one") == 2
+        await journal.append(walk("a", item(3, "z")))
+        assert await payloads(journal) == [b"z"]
+        await journal.advance("one", 3)
+
+    async def third(journal: Journal) -> None:
+        assert await journal.attach("one") == 3
+        assert await journal.attach("gone") == 1
+        assert (await journal.stats()).backlogs[0] == Backlog("gone", 1, 0, 0, None)
+        assert (await journal.append(walk("a", item(4, "w")))).last_seq == 4
+        assert (await journal.stats()).backlogs[0].batches == 1
+
+    play(open_journal, first, "a")
+    play(open_journal, second)
+    play(open_journal, third)
+
+
+def test_a_full_journal_refuses_appends_alone(open_journal: Open) -> None:
+    """At the bound nothing is stored or moved and the one furthest behind is named."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("slow")
+        await journal.attach("quick")
+        await journal.append(walk("a", item(1, "x" * 99)))
+        await journal.append(walk("a", item(2, "y" * 50)))  # one may go over
+        await journal.advance("quick", 2)
+        with pytest.raises(JournalFull, match="furthest behind") as caught:
+            await journal.append(walk("a", item(3, "z"), position=POSITION_STEP))
+        assert caught.value.held_by == "slow"
+        known = await journal.app("a")
+        assert known is not None
+        assert known.position == 0
+        stats = await journal.stats()
+        assert (stats.live_bytes, stats.max_bytes) == (149, 100)
+        await journal.advance("slow", 1, [letter("slow", "u")])
+        assert (await journal.stats()).live_bytes == 50
+        assert await journal.append(walk("a", item(3, "z"))) == Appended(1, 0, 3)
+
+    play(open_journal, scenario, "a")
+
+
+def test_a_full_journal_without_destination_says_so(open_journal: Open) -> None:
+    """Nothing is removed that nobody read."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.append(walk("a", item(1, "x" * 100)))
+        with pytest.raises(JournalFull, match="no destination is in use") as caught:
+            await journal.append(walk("a", item(2, "y")))
+        assert caught.value.held_by == ""
+
+    play(open_journal, scenario, "a")
+
+
+def test_what_an_unconfigured_destination_held_makes_room(open_journal: Open) -> None:
+    """A journal filled by a destination that was taken out goes on by itself after a restart."""
+
+    async def first(journal: Journal) -> None:
+        await journal.attach("gone")
+        await journal.attach("one")
+        await journal.append(walk("a", item(1, "x" * 100)))
+        await journal.advance("one", 1)
+
+    async def second(journal: Journal) -> None:
+        await journal.attach("one")
+        await journal.wait_for_room()
+        assert (await journal.stats()).live_bytes == 0
+        assert (await journal.append(walk("a", item(2, "y")))).last_seq == 2
+        assert await payloads(journal) == [b"y"]
+
+    play(open_journal, first, "a")
+    play(open_journal, second)
+
+
+def test_waiting_for_room_ends_when_a_destination_moves(open_journal: Open) -> None:
+    """It does not end for a destination that moves without making room."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.wait_for_room()
+        await journal.attach("slow")
+        await journal.attach("quick")
+        await journal.append(walk("a", item(1, "x" * 100)))
+        waiter = asyncio.create_task(journal.wait_for_room())
+        await journal.advance("quick", 1)
+        with pytest.raises(JournalFull):
+            await journal.append(walk("a", item(2, "y")))
+        assert not waiter.done()
+        await journal.advance("slow", 1)
+        await waiter
+        assert (await journal.append(walk("a", item(2, "y")))).added == 1
+
+    play(open_journal, scenario, "a")
+
+
+def test_waiting_for_a_batch_ends_with_the_append(open_journal: Open) -> None:
+    """A number that was used and is gone does not count as a batch."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        waiter = asyncio.create_task(journal.wait_for_batch(0))
+        await journal.append(walk("a", position=POSITION_STEP))
+        assert not waiter.done()
+        await journal.append(walk("a", item(1, "x")))
+        await waiter
+        await journal.wait_for_batch(0)
+        await journal.advance("one", 1)
+        waiter = asyncio.create_task(journal.wait_for_batch(0))
+        await journal.begin(record("b"))
+        assert not waiter.done()
+        await journal.append(walk("a", item(2, "y")))
+        await waiter
+
+    play(open_journal, scenario, "a")
+
+
+def test_read_takes_at_least_one_and_keeps_its_bounds(open_journal: Open) -> None:
+    """The bounds are inclusive; one batch larger than the bound still comes."""
+
+    async def scenario(journal: Journal) -> None:
+        for tick, uid in enumerate(["xx", "yy", "zz"], start=1):
+            await journal.append(walk("a", item(tick, uid)))
+
+        async def numbers(after: int, max_batches: int, max_size: int) -> list[int]:
+            found = await journal.read(after, max_batches=max_batches, max_size=max_size)
+            return [batch.seq for batch in found]
+
+        assert await numbers(0, 9, 9) == [1, 2, 3]
+        assert await numbers(0, 2, 9) == [1, 2]
+        assert await numbers(0, 9, 4) == [1, 2]
+        assert await numbers(0, 9, 3) == [1]
+        assert await numbers(1, 9, 1) == [2]
+        assert await numbers(1, 0, 0) == [2]
+        assert await numbers(3, 9, 9) == []
+
+    play(open_journal, scenario, "a")
+
+
+def test_dead_letters_come_with_the_cursor_and_stand_once(open_journal: Open) -> None:
+    """Unique by destination and uid, however often they are refused (trap 23: kept)."""
+
+    async def first(journal: Journal) -> None:
+        await journal.append(walk("a", item(1, "x")))
+        await journal.attach("one")
+        await journal.attach("two")
+        await journal.advance("one", 0, [letter("one", "u"), letter("one", "v")])
+        await journal.advance("one", 1, [letter("one", "u", "again")])
+        await journal.advance("two", 1, [letter("two", "u")])
+        assert (await journal.stats()).dead_letters == 3
+
+    async def second(journal: Journal) -> None:
+        assert (await journal.stats()).dead_letters == 3
+
+    play(open_journal, first, "a")
+    play(open_journal, second)
+
+
+def test_stats_show_each_destination_in_use(open_journal: Open, clock: ManualClock) -> None:
+    """How many batches and records wait, and since when the oldest does."""
+
+    async def scenario(journal: Journal) -> None:
+        for tick in range(1, 4):
+            clock.tick = tick * 100
+            found = [item(tick, f"{tick}{n}") for n in range(tick)]
+            await journal.append(walk("a", *found))
+        await journal.attach("two")
+        await journal.attach("one")
+        await journal.advance("two", 1)
+        await journal.advance("one", 2)
+        stats = await journal.stats()
+        assert stats.backlogs == (Backlog("one", 2, 1, 3, 300), Backlog("two", 1, 2, 5, 200))
+        assert stats.last_seq == 3
+        assert stats.live_bytes == len(b"20 21") + len(b"30 31 32")
+
+    play(open_journal, scenario, "a")
+
+
+def test_apps_append_side_by_side(open_journal: Open) -> None:
+    """Fifty apps at once, one of them broken: each other batch gets one number, in order."""
+
+    def broken(_: Sequence[Identified]) -> Sequence[Encoded]:
+        raise ValueError("no")
+
+    names = [f"app-{n}" for n in range(50)]
+
+    async def scenario(journal: Journal) -> None:
+        results = await asyncio.gather(
+            journal.append(Append("app-0", (item(1, "x"),), 0, broken)),
+            *(journal.append(walk(name, item(1, "x"))) for name in names),
+            return_exceptions=True,
+        )
+        assert isinstance(results[0], ValueError)
+        assert results[1:] == [Appended(1, 0, seq) for seq in range(1, 51)]
+        assert [(batch.seq, batch.app) for batch in await batches(journal)] == list(
+            enumerate(names, start=1)
+        )
+
+    play(open_journal, scenario, *names)
+
+
+def test_a_cancelled_caller_harms_nobody(open_journal: Open) -> None:
+    """Its append is stored or not, whole; the others' are, and the journal goes on."""
+
+    async def scenario(journal: Journal) -> None:
+        leaver = asyncio.create_task(journal.append(walk("a", item(1, "leaver"))))
+        stayer = asyncio.create_task(journal.append(walk("b", item(1, "stayer"))))
+        await asyncio.sleep(0)
+        leaver.cancel()
+        assert (await stayer).added == 1
+        assert leaver.cancelled()
+        again = await journal.append(walk("a", item(1, "leaver")))
+        assert (again.added, again.known) in {(0, 1), (1, 0)}
+        assert sorted(await payloads(journal)) == [b"leaver", b"stayer"]
+
+    play(open_journal, scenario, "a", "b")
+
+
+def test_a_closed_journal_says_so(open_journal: Open) -> None:
+    """Who waits when it closes is told too, and closing twice is fine."""
+
+    async def run() -> None:
+        journal = open_journal()
+        waiter = asyncio.create_task(journal.wait_for_batch(0))
+        pending = asyncio.create_task(journal.begin(record("a")))
+        await asyncio.sleep(0)
+        await asyncio.gather(pending, return_exceptions=True)
+        await journal.aclose()
+        with pytest.raises(JournalError, match="closed"):
+            await waiter
+        with pytest.raises(JournalError, match="closed"):
+            await journal.app("a")
+        with pytest.raises(JournalError, match="closed"):
+            await journal.begin(record("a"))
+        await journal.aclose()
+
+    asyncio.run(run())

@@ -1,0 +1,280 @@
+"""The SQLite journal and the one in memory in lockstep, through crashes and full disks.
+
+Each step hands several calls to both at one moment. The model is told only of those that the
+real one reported as done or, when the process died, of all or none, by whether COMMIT was carried
+out. After every step both must show the same in everything that can be seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.journal import Disk, copy_as_killed, encode_plainly, item
+from support.virtual import Crash
+
+from bridge.errors import JournalError
+from bridge.journal import Journal
+from bridge.journal.memory import MemoryJournal
+from bridge.journal.rules import POSITION_STEP
+from bridge.journal.sqlite import SqliteJournal
+from bridge.model import Append, AppRecord, DeadLetter, Identified
+from bridge.simulator.manual_clock import ManualClock
+
+Call: TypeAlias = Callable[[Journal], Awaitable[Any]]
+
+MAX_BYTES = 60
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Thousands of commits are tried; a killed process leaves the same files there as on a disk."""
+TICKS = range(8)
+APPS = ("a", "b")
+DESTINATIONS = ("one", "two", "three")
+
+
+class BrokenEncoder(Exception):
+    """What an encoder raises."""
+
+
+def _broken(_: Any) -> Any:
+    raise BrokenEncoder
+
+
+def _beginning(record: AppRecord) -> Call:
+    return lambda journal: journal.begin(record)
+
+
+def _one_each(found: Any) -> Any:
+    return [batch for entry in found for batch in encode_plainly([entry])]
+
+
+apps = st.sampled_from(APPS)
+ticks = st.sampled_from(TICKS)
+items = st.builds(
+    item, ticks, st.sampled_from("pqrst"), dated=st.sampled_from([True] * 4 + [False])
+)
+positions = st.one_of(ticks, st.sampled_from([POSITION_STEP - 1, POSITION_STEP, 3 * POSITION_STEP]))
+
+
+@st.composite
+def appends(draw: st.DrawFn) -> Call:
+    """A walk, now and then with an encoder that makes many batches or breaks."""
+    found: list[Identified] = draw(st.lists(items, max_size=6))
+    encode = draw(st.sampled_from([encode_plainly] * 4 + [_one_each, _broken]))
+    swept = draw(st.dictionaries(st.sampled_from([15, 120]), positions))
+    append = Append(draw(apps), found, draw(positions), encode, swept)
+    return lambda journal: journal.append(append)
+
+
+@st.composite
+def begins(draw: st.DrawFn) -> Call:
+    """A start, or a changed stream."""
+    return _beginning(AppRecord(draw(apps), draw(st.sampled_from("xy")), "{}", draw(ticks)))
+
+
+@st.composite
+def prunes(draw: st.DrawFn) -> Call:
+    """Forgetting."""
+    app, below = draw(apps), draw(ticks)
+    return lambda journal: journal.prune(app, below)
+
+
+@st.composite
+def attachments(draw: st.DrawFn) -> Call:
+    """A destination put in use."""
+    name = draw(st.sampled_from(DESTINATIONS))
+    return lambda journal: journal.attach(name)
+
+
+@st.composite
+def advances(draw: st.DrawFn) -> Call:
+    """A cursor, relative to nothing: backwards, forwards and beyond; with dead letters."""
+    name = draw(st.sampled_from(DESTINATIONS))
+    cursor = draw(st.integers(0, 12))
+    uids = draw(st.lists(st.sampled_from("uvw"), max_size=2))
+    letters = [DeadLetter(name, uid, cursor, f"refused at {cursor}", b"z", 1) for uid in uids]
+    return lambda journal: journal.advance(name, cursor, letters)
+
+
+calls = st.one_of(appends(), appends(), advances(), advances(), prunes(), attachments(), begins())
+moments = st.lists(calls, min_size=1, max_size=4)
+
+
+class Lockstep(RuleBasedStateMachine):
+    """One real journal through many lives, and its model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.root = Path(tempfile.mkdtemp(prefix="journal-", dir=MEMORY))
+        self.clock = ManualClock(0)
+        self.disk = Disk()
+        self.lives = 0
+        self.path = self.root / "0" / "journal.db"
+        self.real = self._open()
+        self.model = MemoryJournal(max_bytes=MAX_BYTES, clock=self.clock)
+
+    def _open(self) -> SqliteJournal:
+        return SqliteJournal.open(
+            self.path,
+            max_bytes=MAX_BYTES,
+            clock=self.clock,
+            inline=True,
+            connect=self.disk.connect,
+        )
+
+    def _restart(self) -> None:
+        self.real = self._open()
+        self.model = MemoryJournal(
+            max_bytes=MAX_BYTES, clock=self.clock, contents=self.model.contents
+        )
+
+    def _kill(self) -> None:
+        """Go on with the files as they are at this moment, however the old one ends."""
+        self.lives += 1
+        self.path = copy_as_killed(self.path, self.root / str(self.lives))
+        self.real.abandon()
+        self._restart()
+
+    def _both(self, moment: list[Call]) -> None:
+        """Make the calls of one moment on the real one, then on the model what came of them."""
+        self.clock.tick += 1
+        before = self.disk.commits
+
+        async def at_once() -> list[Any]:
+            waiting = (call(self.real) for call in moment)
+            return await asyncio.gather(*waiting, return_exceptions=True)
+
+        async def one_by_one() -> None:
+            for call, result in zip(moment, results, strict=True):
+                if crashed:
+                    await _result(call, self.model)
+                elif not isinstance(getattr(result, "__cause__", None), sqlite3.Error):
+                    assert _shown(await _result(call, self.model)) == _shown(result)
+
+        results = self.runner.run(at_once())
+        crashed = any(isinstance(result, Crash) for result in results)
+        committed = self.disk.commits - before
+        assert committed <= 1
+        if committed or not crashed:
+            self.runner.run(one_by_one())
+        if crashed:
+            self._kill()
+
+    @initialize()
+    def begin(self) -> None:
+        """The apps are known, so that most walks find their app."""
+        for app in APPS:
+            record = AppRecord(app, "x", "{}", 0)
+            self._both([_beginning(record)])
+
+    @rule(moment=moments)
+    def work(self, moment: list[Call]) -> None:
+        """Calls of one moment."""
+        self._both(moment)
+
+    @rule(moment=moments, skip=st.integers(0, 40), late=st.booleans())
+    def work_and_die(self, moment: list[Call], skip: int, late: bool) -> None:
+        """The process dies before or after a chosen statement."""
+        self.disk.plan(Crash(), skip=skip, late=late)
+        self._both(moment)
+        self.disk.calm()
+
+    @rule(
+        moment=moments,
+        skip=st.integers(0, 40),
+        on=st.sampled_from(["", "INSERT", "DELETE"]),
+        error=st.sampled_from(["database or disk is full", "disk I/O error"]),
+    )
+    def work_in_trouble(self, moment: list[Call], skip: int, on: str, error: str) -> None:
+        """A chosen statement fails."""
+        self.disk.plan(sqlite3.OperationalError(error), skip=skip, on=on)
+        self._both(moment)
+        self.disk.calm()
+
+    @rule(moment=moments)
+    def work_and_fail_to_commit(self, moment: list[Call]) -> None:
+        """COMMIT fails."""
+        self.disk.plan(sqlite3.OperationalError("database or disk is full"), on="COMMIT")
+        self._both(moment)
+        self.disk.calm()
+
+    @precondition(lambda self: self.model._in_use)
+    @rule(share=st.floats(0, 1), data=st.data())
+    def deliver(self, share: float, data: st.DataObject) -> None:
+        """A destination in use delivers part of what waits for it."""
+        name = data.draw(st.sampled_from(sorted(self.model._in_use)))
+        start, end = self.model.contents.cursors[name], self.model.contents.last_seq
+        cursor = start + round(share * (end - start))
+        self._both([lambda journal: journal.advance(name, cursor)])
+
+    @rule()
+    def close_and_open(self) -> None:
+        """An orderly restart; no destination is in use after it."""
+        self.runner.run(self.real.aclose())
+        self._restart()
+
+    @rule()
+    def die_between(self) -> None:
+        """The process is killed while nothing is written."""
+        self._kill()
+
+    @invariant()
+    def they_show_the_same(self) -> None:
+        """Apps, anchors, batches, room, figures, fingerprints without a time, dead letters."""
+        self.runner.run(self._compare())
+
+    async def _compare(self) -> None:
+        for app in APPS:
+            assert await self.real.app(app) == await self.model.app(app)
+            for tick in TICKS:
+                assert await self.real.anchor(app, tick) == await self.model.anchor(app, tick)
+        for bounds in ({"max_batches": 99, "max_size": 9_999}, {"max_batches": 3, "max_size": 7}):
+            assert await self.real.read(0, **bounds) == await self.model.read(0, **bounds)
+        assert await self.real.stats() == await self.model.stats()
+        undated = self.real._db.execute("SELECT name, uid, tick FROM undated JOIN apps ON id = app")
+        assert set(undated.fetchall()) == {
+            (app, uid, tick)
+            for app, seen in self.model.contents.seen.items()
+            for (dated, uid), tick in seen.items()
+            if dated is None
+        }
+        letters = self.real._db.execute("SELECT destination, uid, reason FROM dead_letters")
+        assert set(letters.fetchall()) == {
+            (letter.destination, letter.uid, letter.reason)
+            for letter in self.model.contents.dead_letters.values()
+        }
+
+    def teardown(self) -> None:
+        """Release the files."""
+        self.real.abandon()
+        self.runner.close()
+        shutil.rmtree(self.root)
+
+
+async def _result(call: Call, journal: Journal) -> Any:
+    try:
+        return await call(journal)
+    except (JournalError, BrokenEncoder) as error:
+        return error
+
+
+def _shown(result: Any) -> Any:
+    """Errors are equal when they say the same."""
+    return (type(result), str(result)) if isinstance(result, Exception) else result
+
+
+TestLockstep = Lockstep.TestCase
+TestLockstep.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
