@@ -29,6 +29,7 @@ from bridge.destinations.tls import Tls
 from bridge.journal import Journal
 from bridge.journal.sqlite import SqliteJournal
 from bridge.mapping import Mapper
+from bridge.mapping.severity import INFO, severity_number
 from bridge.model import SECOND
 from bridge.source.account import Account
 from bridge.source.limiter import Limiter
@@ -302,7 +303,10 @@ def _tailer(
         late_sweeps=tuple(round(age * SECOND) for age in config.poll.late_sweeps),
     )
     mapper = Mapper(
-        service=app.service, fallback_service=app.app_id or app.name, resource=app.resource
+        service=app.service,
+        fallback_service=app.app_id or app.name,
+        resource=app.resource,
+        stderr_severity=severity_number(app.stderr_level, stderr=INFO),
     )
     return Tailer(
         spec,

@@ -242,6 +242,8 @@ class App(Section):
     """Only this request."""
     traceback: bool = False
     """Ask the API for tracebacks."""
+    stderr_level: Level = "INFO"
+    """The severity of lines that the app printed to STDERR; the level itself stays as it is."""
     labels: Mapping[Text, LabelValue] = {}
     """Only entries with these labels (the API's `extra_filters`)."""
     start: FirstStart = StartBack(600)

@@ -32,7 +32,7 @@ def _ago(seconds: float) -> int:
 def _forwarded(command: Command, fal: FalAccount, backend: OtlpBackend, page_size: int) -> Ended:
     """One ``run --once`` that must do."""
     config = command.config(fal.url, {"backend": backend.url}, poll={"page_size": page_size})
-    ended = command.once(config, within=30)
+    ended = command.once(config, "--timeout", "10s", within=20)
     assert ended.code == 0, ended.err
     return ended
 
@@ -101,6 +101,35 @@ def _assert_three_of_each(backend: OtlpBackend, bodies: list[str]) -> None:
     assert backend.bodies == Counter(dict.fromkeys(bodies, 3))
     uids = Counter(arrival.body for arrival in {a.uid: a for a in backend.arrivals}.values())
     assert uids == Counter(dict.fromkeys(bodies, 3))
+
+
+@pytest.mark.parametrize("spread", [1, 300], ids=["on one tick", "over 300 ticks"])
+def test_more_than_a_page_in_one_millisecond_of_cut_bounds(
+    command: Command, opened: ExitStack, spread: int
+) -> None:
+    """Where bounds are cut and a millisecond holds more than a page, a larger page is asked for."""
+    since = _ago(60) // 1000 * 1000
+    lines = [line(since + n % spread, f"line {n}") for n in range(330)]
+    fal = opened.enter_context(FalAccount(lines, quirks=Quirks(cut_bounds=True)))
+    backend = opened.enter_context(OtlpBackend())
+    _forwarded(command, fal, backend, 100)
+    assert not difference(backend, [one.message for one in lines])
+
+
+def test_crowded_tick(command: Command, opened: ExitStack) -> None:
+    """More entries on one tick than the server ever shows: told plainly, held, and not skipped."""
+    at = _ago(60)
+    lines = [line(at, f"crowd {n}") for n in range(130)]
+    lines += [line(at + n * 1_000, f"around {n}") for n in range(-300, 300, 2) if n]
+    fal = opened.enter_context(FalAccount(lines, quirks=Quirks(cap=100)))
+    backend = opened.enter_context(OtlpBackend())
+    config = command.config(fal.url, {"backend": backend.url})
+    ended = command.once(config, "--timeout", "1s", within=20)
+    assert ended.code == 1, ended.err
+    assert "entries share" in ended.err.splitlines()[-1]
+    fal.quirks = Quirks()
+    assert command.once(config).code == 0
+    assert not difference(backend, [one.message for one in lines])
 
 
 def test_repeats_run_after_run(command: Command, opened: ExitStack) -> None:
@@ -280,28 +309,59 @@ def _assert_odd_arrived(strange: dict[str, Arrival], bodies: Counter[str]) -> No
     assert strange["no app"].service == "app"
 
 
-def test_live_tailing_and_late_entries(command: Command, opened: ExitStack) -> None:
-    """What is written while it runs arrives within seconds, 0.5 s late or not."""
-    written: dict[str, float] = {}
+class _Writer:
+    """Writes while it is asked: with each request a tie shown at once, and an entry shown late."""
 
-    def write(asked: Asked) -> None:
-        """With each of the first requests: a tie, shown at once, and one that is shown late."""
-        if not 1 <= asked.number <= 40:
+    def __init__(self, requests: int, *, late: float, skew: float = 0.0) -> None:
+        self.shown: dict[str, float] = {}
+        self.account: FalAccount | None = None
+        self._requests = requests
+        self._late = late
+        self._skew = skew
+
+    @property
+    def count(self) -> int:
+        """How many entries it writes in all."""
+        return 3 * self._requests
+
+    def __call__(self, asked: Asked) -> None:
+        if not 1 <= asked.number <= self._requests or self.account is None:
             return
-        at, now = micros(), time()
-        names = [f"{asked.number} {kind}" for kind in ("first", "second", "late")]
-        shown = [now, now, now + 0.5]
-        written.update(zip(names, shown, strict=True))
-        fal.write(line(at, name, shown_from=s) for name, s in zip(names, shown, strict=True))
+        now = time()
+        for kind, shown in (("first", now), ("second", now), ("late", now + self._late)):
+            name = f"{asked.number} {kind}"
+            self.shown[name] = shown
+            self.account.write([line(micros(now + self._skew), name, shown_from=shown)])
 
-    fal = FalAccount(before=write)
-    opened.enter_context(fal)
+
+@pytest.mark.parametrize("skew", [0, 300, -300])
+def test_live_tailing_and_late_entries(command: Command, opened: ExitStack, *, skew: float) -> None:
+    """What is written while it runs arrives within seconds, 0.5 s late or not.
+
+    The account's clock may be minutes off the bridge's.
+    """
+    writer = _Writer(25, late=0.5, skew=skew)
+    writer.account = fal = opened.enter_context(FalAccount(before=writer, skew=skew))
     backend = opened.enter_context(OtlpBackend())
-    config = command.config(fal.url, {"backend": backend.url})
+    app = {"app_id": "app", "start": "now"}
+    config = command.config(fal.url, {"backend": backend.url}, apps=[app])
     bridge = command.start("run", "--config", config)
-    assert backend.holds(120, 20), f"{backend.kept} of {len(written)} came; {bridge.err}"
-    took = {a.body: got.at - written[a.body] for got in backend.got for a in got.arrivals}
+    assert backend.holds(writer.count, 15), f"{backend.kept} came; {bridge.err}"
+    took = {a.body: got.at - writer.shown[a.body] for got in backend.got for a in got.arrivals}
     assert max(took.values()) < 3, max(took.items(), key=lambda item: item[1])
     ended = bridge.stop()
     assert ended.code == 0, ended.err
-    assert not difference(backend, written)
+    assert not difference(backend, writer.shown)
+
+
+def test_later_than_the_live_edge_looks_back(command: Command, opened: ExitStack) -> None:
+    """What becomes visible 1.5 s late is fetched by the sweeps, and nothing comes twice."""
+    writer = _Writer(10, late=1.5)
+    writer.account = fal = opened.enter_context(FalAccount(before=writer))
+    backend = opened.enter_context(OtlpBackend())
+    sweeps = {"late_sweeps": ["500ms", "2s"]}
+    config = command.config(fal.url, {"backend": backend.url}, poll=sweeps)
+    bridge = command.start("run", "--config", config)
+    assert backend.holds(writer.count, 15), f"{backend.kept} came; {bridge.err}"
+    assert bridge.stop().code == 0
+    assert not difference(backend, writer.shown)

@@ -328,7 +328,7 @@ def test_refused_request_shows_the_detail(command: Command, opened: ExitStack) -
     fal = opened.enter_context(FalAccount(_lines()))
     backend = opened.enter_context(OtlpBackend())
     config = command.config(f"{fal.url}/nowhere", {"backend": backend.url})
-    ended = command.once(config, "--timeout", "2s", within=30)
+    ended = command.once(config, "--timeout", "1s", within=30)
     assert ended.code == 1, ended.err
     assert "404" in ended.err
     assert "Not Found" in ended.err

@@ -222,6 +222,26 @@ def test_the_console_gets_json_lines_where_it_is_no_terminal(stage: Stage) -> No
     )
 
 
+def test_stderr_gets_the_severity_that_its_app_is_given(stage: Stage) -> None:
+    """INFO by default."""
+    stage.config["apps"][0]["stderr_level"] = "warning"
+    for app in ("one", "two"):
+        tick = NOON - 90 * SECOND
+        raw = {
+            "timestamp": format_tick(tick),
+            "level": "STDERR",
+            "message": f"{app} err",
+            "app": app,
+        }
+        stage.logs.write(raw, tick, visible_at=tick)
+    assert stage.play(lambda bridge: bridge.run_once(300)) == []
+    records = stage.backends["first"].records
+    assert {r.body: r.record.severity_number for r in records if "err" in r.body} == {
+        "one err": 13,
+        "two err": 9,
+    }
+
+
 def test_a_journal_that_cannot_be_used_stops_the_start(stage: Stage, tmp_path: Path) -> None:
     """Said with its place, and the file stays as it is."""
     place = tmp_path / "notes.txt"

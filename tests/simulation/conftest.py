@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pytest
 
 _DEFAULT = "0:240"
@@ -23,11 +19,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         first, last = metafunc.config.getoption("--seeds", default=_DEFAULT).split(":")
         metafunc.parametrize("seed", range(int(first), int(last)))
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Where the journal is kept: in memory if the system has such a place, since it syncs a lot."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        yield Path(name)

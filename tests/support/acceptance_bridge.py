@@ -90,6 +90,7 @@ class Process:
         self.began = monotonic()
         self._changed = threading.Condition()
         self._lines: dict[str, list[str]] = {"out": [], "err": []}
+        self._ended: set[str] = set()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bridge", *args],
             cwd=folder,
@@ -119,11 +120,13 @@ class Process:
         return self._process.poll() is None
 
     def says(self, *words: str, seconds: float = 20.0) -> bool:
-        """Wait until one line of standard error holds all these words."""
+        """Wait until one line of standard error holds all these words, or there are no more."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: any(all(w in line for w in words) for line in self._lines["err"]), seconds
-            )
+            self._changed.wait_for(lambda: self._said(words) or "err" in self._ended, seconds)
+            return self._said(words)
+
+    def _said(self, words: tuple[str, ...]) -> bool:
+        return any(all(word in line for word in words) for line in self._lines["err"])
 
     def interrupt(self) -> None:
         """Ask it to stop, as a container runtime does."""
@@ -168,6 +171,9 @@ class Process:
                 with self._changed:
                     self._lines[name].append(line)
                     self._changed.notify_all()
+        with self._changed:
+            self._ended.add(name)
+            self._changed.notify_all()
 
 
 def _app(app: str | dict[str, Any]) -> dict[str, Any]:

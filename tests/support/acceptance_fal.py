@@ -177,6 +177,7 @@ class FalAccount(LoopbackServer):
         before: Callable[[Asked], None] = lambda _: None,
         listening: bool = True,
         keep_alive: bool = True,
+        skew: float = 0.0,
     ) -> None:
         self.quirks = quirks or Quirks()
         self.keys = {KEY}
@@ -193,7 +194,7 @@ class FalAccount(LoopbackServer):
         self._everything: list[Line] = []
         self._random = Random(7)
         self.write(lines)
-        super().__init__(listening=listening, keep_alive=keep_alive)
+        super().__init__(listening=listening, keep_alive=keep_alive, skew=skew)
 
     def write(self, lines: Iterable[Line]) -> None:
         """Log some entries."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Self, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -50,10 +50,13 @@ class LoopbackServer:
 
     Whoever waits for something to happen here waits on a condition that every request wakes. An
     exception in `answer` is the fake's own defect and comes up when the server closes, so that it
-    is never taken for the bridge's.
+    is never taken for the bridge's. ``skew`` is by how many seconds its clock is ahead.
     """
 
-    def __init__(self, *, listening: bool = True, keep_alive: bool = True) -> None:
+    def __init__(
+        self, *, listening: bool = True, keep_alive: bool = True, skew: float = 0.0
+    ) -> None:
+        self.skew = skew
         self.changed = threading.Condition()
         self.closing = threading.Event()
         self.defects: list[BaseException] = []
@@ -168,6 +171,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         with contextlib.suppress(OSError):
             self.wfile.flush()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The server's own clock, for its ``Date``."""
+        return super().date_time_string(
+            (time() if timestamp is None else timestamp) + self.fake.skew
+        )
 
     def log_message(self, *_: object) -> None:
         """Say nothing: the fakes keep their own account."""

@@ -76,9 +76,9 @@ class OtlpBackend(LoopbackServer):
     """Takes ``POST /v1/logs``.
 
     ``plan`` says by a request's number what happens to it, None for acceptance; ``most_bytes``
-    answers 413 to larger requests, measured as sent or decompressed; ``hangs`` keeps every
-    request without an answer; ``kept`` counts records, repeats too, and ``uids`` tells them apart; ``before_answer`` is called when a request is kept and not answered
-    yet.
+    answers 413 to larger requests, measured as sent or decompressed; ``hangs`` keeps every request
+    without an answer; ``before_answer`` is called when a request is kept and not answered yet.
+    ``kept`` counts records, repeats too, and ``uids`` tells them apart.
     """
 
     def __init__(

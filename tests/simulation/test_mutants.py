@@ -1,0 +1,155 @@
+"""The simulation has teeth: each of these readers loses or repeats, and is caught.
+
+They are the mistakes that pull-based forwarders make. A mutant that survived all seeds would mean
+that the simulation no longer tries what it guards against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+from support.simulated import Plan, Universe, journal_folder, plan
+
+from bridge.model import MILLISECOND, Anchor, Entry, Identified, Page, Tick
+from bridge.source import tailer as tailers
+from bridge.source import walk as walks
+from bridge.source.fingerprint import identify
+from bridge.source.sweeps import Sweeps
+from bridge.source.tailer import Tailer
+from bridge.source.walk import Walk
+
+SEEDS = range(240)
+Patch = pytest.MonkeyPatch
+
+
+def without_the_overlap(patch: Patch) -> None:
+    """Goes on strictly below the page's oldest tick, as with a plain cursor."""
+    real = Walk._next
+
+    def below(self: Walk, ask: walks._Ask) -> None:
+        real(self, walks._Ask.BELOW)
+        self._ask, self._bottom = ask, None
+
+    patch.setattr(Walk, "_next", below)
+
+
+def trusting_the_page_size(patch: Patch) -> None:
+    """Takes a page shorter than asked for as the end."""
+    real = Walk.take
+
+    def take(self: Walk, page: Page) -> None:
+        short = len(page.entries) < self.bounds.limit
+        real(self, page)
+        self.done = self.done or short
+
+    patch.setattr(Walk, "take", take)
+
+
+def committing_before_the_floor(patch: Patch) -> None:
+    """Moves the position with the first page of a walk."""
+    real = Walk.take
+
+    def take(self: Walk, page: Page) -> None:
+        real(self, page)
+        self.done = True
+
+    patch.setattr(Walk, "take", take)
+
+
+def jumping_to_now(patch: Patch) -> None:
+    """Starts the next walk at the time of the last one, whatever that one showed."""
+
+    async def floor(self: Tailer) -> tuple[Tick, Anchor | None]:
+        return self._position or self._start, None
+
+    patch.setattr(Tailer, "_floor", floor)
+
+
+def with_set_dedupe(patch: Patch) -> None:
+    """Gives equal entries one identity."""
+
+    def one_each(sightings: Iterable[tuple[Entry, Tick, bytes]]) -> list[Identified]:
+        return list(
+            {content: identify([(e, t, content)])[0] for e, t, content in sightings}.values()
+        )
+
+    patch.setattr(walks, "identify", one_each)
+
+
+def with_an_epsilon(patch: Patch) -> None:
+    """Steps a millisecond past what it has seen."""
+    real = Tailer._floor
+
+    async def floor(self: Tailer) -> tuple[Tick, Anchor | None]:
+        tick, anchor = await real(self)
+        return (tick, None) if anchor is None else (tick + MILLISECOND, None)
+
+    patch.setattr(Tailer, "_floor", floor)
+    patch.setattr(tailers, "OVERLAP", 0)
+
+
+def pruning_by_age(patch: Patch) -> None:
+    """Forgets fingerprints that reads still return."""
+
+    async def prune(self: Tailer, floor: Tick) -> None:
+        await self._journal.prune(self.name, floor + 3_600_000_000)
+
+    patch.setattr(Tailer, "_prune", prune)
+
+
+def without_sweeps(patch: Patch) -> None:
+    """Never comes back for late entries."""
+    patch.setattr(Sweeps, "due", lambda *_, **__: None)
+
+
+@pytest.mark.parametrize(
+    "mutate",
+    [
+        without_the_overlap,
+        trusting_the_page_size,
+        committing_before_the_floor,
+        with_set_dedupe,
+        pruning_by_age,
+        without_sweeps,
+    ],
+    ids=lambda mutate: mutate.__name__,
+)
+def test_a_wrong_reader_is_caught(mutate: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    """Some seed of the suite's own fails with it."""
+    mutate(monkeypatch)
+    assert any(not _passes(plan(seed)) for seed in SEEDS)
+
+
+@pytest.mark.parametrize(
+    "mutate", [jumping_to_now, with_an_epsilon], ids=lambda mutate: mutate.__name__
+)
+def test_a_wrong_live_edge_is_caught(mutate: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    """Sweeps would mend what it loses: without them, the right one loses nothing, this one does."""
+    without_sweeps(monkeypatch)
+    assert all(_passes(_punctual(plan(seed))) for seed in SEEDS[:30])
+    mutate(monkeypatch)
+    assert any(not _passes(_punctual(plan(seed))) for seed in SEEDS)
+
+
+def _punctual(drawn: Plan) -> Plan:
+    """The same plan with entries late by less than the live edge's overlap."""
+    most = 200 * MILLISECOND
+    return replace(
+        drawn,
+        entries=tuple(
+            replace(w, visible_at=min(w.visible_at, w.tick + most)) for w in drawn.entries
+        ),
+    )
+
+
+def _passes(drawn: Plan) -> bool:
+    with journal_folder() as folder:
+        universe = Universe(drawn, folder)
+        try:
+            universe.run()
+            universe.verify()
+        except AssertionError:
+            return False
+    return True
