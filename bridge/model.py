@@ -192,10 +192,12 @@ class Outcome:
     ``reason`` is for people: the status, the endpoint and a bounded, printable piece of the
     answer; empty for a plain success, a warning for an odd one. ``retry_after`` is the wait in
     seconds that the destination asked for. ``refused`` counts the records that a delivered
-    request's partial success gave back.
+    request's partial success gave back. ``own_fault`` says of a RETRY that the cause may be this
+    very request: a 500, or no answer in time.
     """
 
     verdict: Verdict
     reason: str = ""
     retry_after: float | None = None
     refused: int = 0
+    own_fault: bool = False

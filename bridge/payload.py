@@ -43,9 +43,11 @@ class Request:
 
     ``parts`` are the encoded requests it is made of, in order; one part is sent as the stored
     bytes it is, several are joined uncompressed and compressed again into one member.
+    ``patience`` is how many times as long as usual its answer is waited for.
     """
 
     parts: tuple[Encoded | Batch, ...]
+    patience: float = 1.0
 
     @property
     def records(self) -> int:

@@ -34,6 +34,7 @@ from bridge.telemetry.delivering import (
 
 _T = TypeVar("_T")
 
+_MORE_PATIENCE: Final = 2.0
 _MEBIBYTE: Final = 1_048_576
 _JOURNAL_PATIENCE: Final = 5.0
 """The longest wait before the journal is asked again, in seconds."""
@@ -181,27 +182,34 @@ class Forwarder:
 
     async def _deliver_all_of(self, whole: Piece) -> bool:
         """Deliver a request, in pieces where it is too large; False if stopped before the end."""
-        pieces = deque([whole])
+        pieces, since = deque([whole]), self._gate.accepts
         while pieces:
             piece = pieces.popleft()
-            outcome = await self._gate.through(partial(self._destination.send, piece.request))
+            outcome = await self._gate.through(
+                partial(self._destination.send, piece.request),
+                divisible_since=since if piece.request.records > 1 else None,
+            )
             if outcome is None:
                 return False
-            if outcome.verdict is Verdict.TOO_LARGE:
-                pieces.extendleft(reversed(self._apart(piece, outcome)))
-            else:
+            if outcome.verdict is Verdict.DELIVERED:
                 self._taken(piece, outcome)
+            else:
+                pieces.extendleft(reversed(self._apart(piece, outcome)))
         return True
 
     def _apart(self, piece: Piece, outcome: Outcome) -> tuple[Piece, ...]:
-        """The pieces to send instead of one that is too large; none for a lone record."""
+        """The pieces to send instead of one that is too large or fails; none for a lone record.
+
+        What fails without being too large may need more time, so its pieces get it.
+        """
         request = piece.request
-        pieces = split(piece)
+        too_large = outcome.verdict is Verdict.TOO_LARGE
+        pieces = split(piece, patience=1.0 if too_large else _MORE_PATIENCE)
         if len(pieces) == 1:
             for letter in self._bury(piece, outcome.reason):
                 self._emit(RecordDeadLettered(self._name, letter.uid, outcome.reason))
             return ()
-        if len(request.parts) > 1:  # the next ones are joined to fit
+        if too_large and len(request.parts) > 1:  # the next ones are joined to fit
             self._max_size = min(self._max_size, request.size // 2)
         self._emit(RequestSplit(self._name, request.records, request.size, outcome.reason))
         return pieces

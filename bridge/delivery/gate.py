@@ -21,6 +21,8 @@ from bridge.telemetry.delivering import (
 
 _ACCEPTED: Final = frozenset({Verdict.DELIVERED, Verdict.TOO_LARGE})
 """Answers that show a destination at work, and with which a request need not be tried again."""
+_FAULTS: Final = 5
+"""So many failures while others succeed, and a request is suspected of being the cause."""
 _HICCUP: Final = 5.0
 """A first failure is worth a line only if the next try is at least this many seconds away."""
 
@@ -40,8 +42,8 @@ class Gate:
     The first failure closes the gate: no new request starts, and of those already on their way
     one at a time tries again, in turns, on the destination's own back-off, so that a backend
     that is down or refuses everything sees one request per step. Any accepted request opens the
-    gate. Each request also keeps a back-off of its own, so that one that fails while others
-    succeed is not tried at their pace.
+    gate; ``accepts`` counts them. Each request also keeps a back-off of its own, so that one that
+    fails while others succeed is not tried at their pace.
 
     A rejected request keeps the gate closed by itself until it is accepted: running on past it
     would leave the cursor behind, with ever more to send again after a restart.
@@ -62,6 +64,7 @@ class Gate:
         self._announced: Trouble | None = None
         self._began = 0.0
         self._failures = 0
+        self.accepts = 0
         self._backoff = Backoff(random)
         self._not_before = 0.0
 
@@ -80,16 +83,26 @@ class Gate:
         self._closed = True
         self._changed.fire()
 
-    async def through(self, send: Callable[[], Awaitable[Outcome]]) -> Outcome | None:
+    async def through(
+        self, send: Callable[[], Awaitable[Outcome]], *, divisible_since: int | None = None
+    ) -> Outcome | None:
         """Send, as often as it takes, until the answer is DELIVERED or TOO_LARGE.
+
+        A request that can be taken apart gives ``divisible_since``, what `accepts` was when it
+        was first sent, whole: if it keeps failing in a way that may be its own fault, while
+        others have been accepted since, it is given up with that answer (a RETRY).
 
         Returns None if the gate was closed for good before that.
         """
         key = object()
         backoff = Backoff(self._random)
+        faults = 0
         while True:
             outcome = await self._send_in_turn(key, send)
             if outcome is None or outcome.verdict in _ACCEPTED:
+                return outcome
+            faults += outcome.own_fault
+            if divisible_since is not None and faults >= _FAULTS and self.accepts > divisible_since:
                 return outcome
             again = self._clock.monotonic() + backoff.after(outcome)
             while not self._closed and (left := again - self._clock.monotonic()) > 0:
@@ -153,6 +166,7 @@ class Gate:
 
     def _accepted(self) -> None:
         """Open the gate, unless a rejected request keeps it closed."""
+        self.accepts += 1
         if self._trouble is None:
             return
         self._failures = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.model import Batch, DeadLetter, Tick
 from bridge.payload import Request, halves, singles
@@ -17,9 +17,16 @@ class Piece:
     seq: int
 
 
-def split(piece: Piece) -> tuple[Piece, ...]:
-    """Take a piece in two, at a batch border if it has one; a lone record comes back alone."""
-    return tuple(Piece(half, _seq(half, piece.seq)) for half in halves(piece.request))
+def split(piece: Piece, *, patience: float = 1.0) -> tuple[Piece, ...]:
+    """Take a piece in two, at a batch border if it has one; a lone record comes back alone.
+
+    The halves get that many times the patience of the whole.
+    """
+    patience *= piece.request.patience
+    return tuple(
+        Piece(replace(half, patience=patience), _seq(half, piece.seq))
+        for half in halves(piece.request)
+    )
 
 
 def letters(

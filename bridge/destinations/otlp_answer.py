@@ -61,7 +61,12 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) 
         text = f"redirects to {_target(named.get('location', ''))}"
     reason = one_line(f"{_said(status, url)}{': ' if text else ''}{text}")
     if status in _THROTTLING or status in _SERVER_ERRORS:
-        return Outcome(Verdict.RETRY, reason, retry_after=_retry_after(named))
+        return Outcome(
+            Verdict.RETRY,
+            reason,
+            retry_after=_retry_after(named),
+            own_fault=status == HTTPStatus.INTERNAL_SERVER_ERROR,
+        )
     if status == _TOO_LARGE:
         return Outcome(Verdict.TOO_LARGE, reason)
     if status in _REJECTING and not html:

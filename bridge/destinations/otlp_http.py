@@ -82,14 +82,14 @@ class OtlpHttp:
 
     async def send(self, request: Request) -> Outcome:
         """See `Destination.send`."""
+        seconds = self._timeout * request.patience
         try:
             # The client's own timeout starts anew with every byte; this one does not.
-            async with asyncio.timeout(self._timeout):
-                return await self._post(request.gzip if self._gzip else request.raw)
+            async with asyncio.timeout(seconds):
+                return await self._post(request.gzip if self._gzip else request.raw, seconds)
         except (TimeoutError, httpx.TimeoutException):
-            return Outcome(
-                Verdict.RETRY, f"no answer from {shown(self._url)} within {self._timeout:g} s"
-            )
+            why = f"no answer from {shown(self._url)} within {seconds:g} s"
+            return Outcome(Verdict.RETRY, why, own_fault=True)
         except Exception as error:  # noqa: BLE001 - httpx lets TLS and stream errors of others through
             return self._failure(error)
 
@@ -97,9 +97,9 @@ class OtlpHttp:
         """See `Destination.aclose`."""
         await self._client.aclose()
 
-    async def _post(self, content: bytes) -> Outcome:
+    async def _post(self, content: bytes, seconds: float) -> Outcome:
         async with self._client.stream(
-            "POST", self._url, content=content, extensions=self._extensions
+            "POST", self._url, content=content, timeout=seconds, extensions=self._extensions
         ) as response:
             body = bytearray()
             async for chunk in response.aiter_bytes():

@@ -6,7 +6,9 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import cycle
+from threading import Lock
 from time import monotonic, time
 
 import pytest
@@ -70,45 +72,70 @@ def test_first_answer_faulty(command: Command, opened: ExitStack, trouble: Troub
 
 
 class _Reaper:
-    """Kills a bridge within a request to one of the fakes, or from outside, each in its turn."""
+    """Kills a bridge within a request to one of the fakes, at each moment of its life in turn."""
 
     def __init__(self) -> None:
         self.killed: list[float] = []
         self._due: Callable[[str], bool] = lambda _: False
         self._victim: Process | None = None
+        self._lock = Lock()
 
     def take(self, victim: Process, due: Callable[[str], bool]) -> None:
-        """Kill this one at the first request to the named side at which it is due."""
+        """Kill this one at the first request at whose moment it is due."""
         self._due, self._victim = due, victim
 
-    def at(self, side: str) -> Callable[[Asked], None]:
-        """The hook of one side."""
+    def at(
+        self, moment: str, first: Callable[[], object] = lambda: None
+    ) -> Callable[[Asked], bool]:
+        """The hook for one moment: after waiting for something, kill; whether it did."""
 
-        def look(_: Asked) -> None:
-            if self._victim is not None and self._due(side):
-                self._victim.kill()
+        def look(_: Asked) -> bool:
+            with self._lock:
+                victim = self._victim
+                if victim is None or not self._due(moment):
+                    return False
                 self._victim = None
-                self.killed.append(monotonic())
+            first()
+            victim.kill()
+            self.killed.append(monotonic())
+            return True
 
         return look
+
+
+_MOMENTS = ("asking", "sending", "sent")
 
 
 def test_killed_ten_times(command: Command, opened: ExitStack) -> None:
     """After ten times kill -9 in 20,000 entries nothing is lost; what was in flight repeats.
 
     Half of them are there from the beginning, the others are written while it is dead. It is
-    killed in turn when it asks for a page, and when a request of its is kept but not answered.
+    killed in turn when it asks for a page; when a request of its has been on its way for a while
+    and will never be kept; and when one is kept but not answered.
     """
     lines = tied(10_000, since=micros(time() - 900), most=3)
     reaper = _Reaper()
-    fal = opened.enter_context(FalAccount(lines, before=reaper.at("fal")))
-    backend = opened.enter_context(OtlpBackend(before_answer=reaper.at("backend")))
+    fal = opened.enter_context(FalAccount(lines, before=reaper.at("asking")))
+
+    def two_more_pages() -> None:
+        """While a request is on its way, the bridge goes on and may store what it likes."""
+        enough = len(fal.asked) + 2
+        fal.wait_for(lambda: len(fal.asked) >= enough, 5)
+
+    backend = OtlpBackend(
+        before_keeping=reaper.at("sending", two_more_pages), before_answer=reaper.at("sent")
+    )
+    opened.enter_context(backend)
     config = command.config(fal.url, {"backend": backend.url}, poll={"page_size": 200})
-    for number, side in zip(range(10), cycle(("fal", "backend")), strict=False):
+    for number, moment in zip(range(10), cycle(_MOMENTS), strict=False):
         fresh = [line(micros() + n // 3 * 7, f"round {number} {n:04}") for n in range(1_000)]
         fal.write(fresh)
         lines += fresh
-        _run_until_killed(command, reaper, backend, config=str(config), side=side)
+        enough = len(backend.uids) + 600
+        bridge = command.start("run", "--config", config)
+        reaper.take(bridge, partial(_is_time, backend, moment, enough))
+        ended = bridge.end(40)
+        assert ended.code == -signal.SIGKILL, ended.err
         assert len(backend.uids) < len(lines), "it was killed too late to tell"
     ended = command.once(config)
     assert ended.code == 0, ended.err
@@ -119,14 +146,8 @@ def test_killed_ten_times(command: Command, opened: ExitStack) -> None:
     assert not repeated, f"{len(repeated)} came again long after their answer"
 
 
-def _run_until_killed(
-    command: Command, reaper: _Reaper, backend: OtlpBackend, *, config: str, side: str
-) -> None:
-    before = len(backend.uids)
-    bridge = command.start("run", "--config", config)
-    reaper.take(bridge, lambda where: where == side and len(backend.uids) > before + 600)
-    ended = bridge.end(40)
-    assert ended.code == -signal.SIGKILL, ended.err
+def _is_time(backend: OtlpBackend, wanted: str, enough: int, moment: str) -> bool:
+    return moment == wanted and len(backend.uids) > enough
 
 
 def _settled_and_repeated(backend: OtlpBackend, killed: list[float]) -> Iterator[str]:
@@ -146,14 +167,18 @@ def test_killed_while_starting(command: Command, opened: ExitStack) -> None:
     """Killed at its first, second, ... request, it still starts where it was first told to."""
     lines = tied(300, since=micros(time() - 60))
     reaper = _Reaper()
-    fal = opened.enter_context(FalAccount(lines, before=reaper.at("fal")))
+    fal = opened.enter_context(FalAccount(lines, before=reaper.at("asking")))
     backend = opened.enter_context(OtlpBackend())
     config = command.config(fal.url, {"backend": backend.url}, poll={"page_size": 100})
     for number in (1, 2, 4):
         bridge = command.start("run", "--config", config)
         asked = len(fal.asked)
-        reaper.take(bridge, lambda _, most=asked + number: len(fal.asked) + 1 >= most)  # type: ignore[misc]
+        reaper.take(bridge, partial(_was_asked, fal, asked + number))
         assert bridge.end().code == -signal.SIGKILL
     ended = command.once(config)
     assert ended.code == 0, ended.err
     assert backend.bodies == Counter(one.message for one in lines)
+
+
+def _was_asked(fal: FalAccount, times: int, _moment: str) -> bool:
+    return len(fal.asked) + 1 >= times

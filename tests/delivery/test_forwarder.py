@@ -336,6 +336,30 @@ def test_later_requests_are_joined_to_fit() -> None:
     assert dict(rig.backend.kept) == dict.fromkeys(rig.store.uids, 1)
 
 
+def test_a_request_that_alone_keeps_failing_is_taken_apart() -> None:
+    """Five 500s while others succeed: its records go on, with more time for the answer."""
+    fault = Outcome(Verdict.RETRY, "500 Internal Server Error", own_fault=True)
+
+    def decide(request: Request) -> Answer:
+        poisoned = any(uid.endswith("2") for uid in uids_of(request.raw))
+        return refusing(fault) if poisoned and request.records > 1 else Answer()
+
+    rig = play([8, 1, 1, 1], decide, max_batches=1)
+    assert dict(rig.backend.kept) == dict.fromkeys(rig.store.uids, 1)
+    whole = [sent for sent in rig.backend.sends if len(sent.uids) == 8]
+    assert len(whole) == 5
+    assert {sent.request.patience for sent in rig.backend.sends if len(sent.uids) == 4} == {2}
+    assert rig.of(RequestSplit)
+
+
+def test_a_request_is_not_suspected_while_nothing_succeeds() -> None:
+    """A backend that answers 500 to everything is down, however long."""
+    fault = Outcome(Verdict.RETRY, "500 Internal Server Error", own_fault=True)
+    rig = play([8], scripted([refusing(fault)] * 20))
+    assert [len(sent.uids) for sent in rig.backend.sends] == [8] * 21
+    assert not rig.of(RequestSplit)
+
+
 def test_the_cursor_waits_for_every_piece() -> None:
     """A split batch counts once its last piece is answered for."""
 

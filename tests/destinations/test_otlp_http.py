@@ -215,7 +215,9 @@ def test_the_timeout_holds_for_the_whole_send(transport: httpx.AsyncBaseTranspor
     loop = VirtualLoop()
     outcome = run_virtually(otlp(transport).send(request("u")), loop=loop)
     assert outcome == Outcome(
-        Verdict.RETRY, "no answer from http://collector.test:4318/v1/logs within 10 s"
+        Verdict.RETRY,
+        "no answer from http://collector.test:4318/v1/logs within 10 s",
+        own_fault=True,
     )
     assert loop.time() == pytest.approx(10)
 

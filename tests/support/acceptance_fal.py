@@ -174,7 +174,7 @@ class FalAccount(LoopbackServer):
         *,
         quirks: Quirks | None = None,
         trouble: Callable[[int], Trouble | None] = lambda _: None,
-        before: Callable[[Asked], None] = lambda _: None,
+        before: Callable[[Asked], object] = lambda _: None,
         listening: bool = True,
         keep_alive: bool = True,
         skew: float = 0.0,

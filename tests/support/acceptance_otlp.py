@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from time import monotonic, time
@@ -69,6 +69,13 @@ class Refusal:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+_UNKEPT: Final[Mapping[Lost | None, Answer]] = {
+    Lost.REFUSED: Answer(500, b"not now"),
+    Lost.BUSY: Answer(503, b"busy", {"Retry-After": "0"}),
+    Lost.DROPPED: Answer(sent=Sent.NONE),
+}
+
+
 Plan = Callable[[int], Lost | Refusal | None]
 
 
@@ -77,7 +84,8 @@ class OtlpBackend(LoopbackServer):
 
     ``plan`` says by a request's number what happens to it, None for acceptance; ``most_bytes``
     answers 413 to larger requests, measured as sent or decompressed; ``hangs`` keeps every request
-    without an answer; ``before_answer`` is called when a request is kept and not answered yet.
+    without an answer; ``before_keeping`` is called with each request that is to be kept, which is
+    lost if it says True, and ``before_answer`` when it is kept and not answered yet.
     ``kept`` counts records, repeats too, and ``uids`` tells them apart.
     """
 
@@ -87,7 +95,8 @@ class OtlpBackend(LoopbackServer):
         plan: Plan = lambda _: None,
         most_bytes: int | None = None,
         listening: bool = True,
-        before_answer: Callable[[Asked], None] = lambda _: None,
+        before_keeping: Callable[[Asked], bool] = lambda _: False,
+        before_answer: Callable[[Asked], object] = lambda _: None,
     ) -> None:
         self.hangs = False
         self.kept = 0
@@ -98,6 +107,7 @@ class OtlpBackend(LoopbackServer):
         self.happened: list[Lost | Refusal] = []
         self._plan = plan
         self._most_bytes = most_bytes
+        self._before_keeping = before_keeping
         self._before_answer = before_answer
         super().__init__(listening=listening)
 
@@ -146,17 +156,15 @@ class OtlpBackend(LoopbackServer):
                     got.answered = monotonic()
 
     def _keep(self, asked: Asked, raw: bytes, lost: Lost | None) -> Answer:
-        if lost is Lost.REFUSED:
-            return Answer(500, b"not now")
-        if lost is Lost.BUSY:
-            return Answer(503, b"busy", {"Retry-After": "0"})
-        if lost is Lost.DROPPED:
-            return Answer(sent=Sent.NONE)
+        if lost in _UNKEPT:
+            return _UNKEPT[lost]
         try:
             arrivals = list(_arrivals(ExportLogsServiceRequest.FromString(raw)))
         except DecodeError:
             return Answer(400, b"not protobuf")
         assert arrivals, "an empty envelope must not be sent"
+        if self._before_keeping(asked):
+            return Answer(sent=Sent.NONE)
         with self.changed:
             self.kept += len(arrivals)
             self.uids.update(arrival.uid for arrival in arrivals)
