@@ -12,7 +12,8 @@ The rules it keeps (design, "Reading"):
   what lies strictly below.
 - Where one millisecond holds more than a page, exact bounds are sent. A server that then does not
   show the overlap cuts bounds: the millisecond is crowded, like a tick with more entries than a
-  page. The limit is raised; if no page grows, `CrowdedTick` holds the app and nothing is skipped.
+  page. The limit is raised; if pages do not grow and no other page of the stream is larger,
+  `CrowdedTick` holds the app and nothing is skipped.
 
 An entry without a readable time is taken wherever it is shown, with a neighbour's tick for order,
 and is never a bound. Two of them that are alike in every other respect, shown by different walks,
@@ -37,6 +38,7 @@ DOCUMENTED_PAGE: Final = 100
 """The API's documented default limit: it shows at least this many entries a page."""
 
 LARGEST_LIMIT: Final = 16_384
+_FAR_BACK: Final = 30 * 24 * 3600 * SECOND
 _LEADING_DIGITS_OF_CAPS: Final = ("1", "15", "2", "25", "5")
 
 
@@ -55,6 +57,7 @@ class _Ask(Enum):
     ROUNDED = "the bottom again, up to its whole millisecond"
     EXACT = "the bottom again, to the tick"
     BELOW = "strictly below the bottom"
+    ELSEWHERE = "far back and up to now, to see how much a page can hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Walk:
         self._ask = _Ask.ROUNDED
         self._empty_below: bool | None = None
         self._crowd: int | None = None
+        self._compared = False
         self._may_raise = True
         until = None if ceiling is None else _ceil_ms(ceiling)
         self._bounds = Bounds(_floor_ms(floor - 1), until, limit)
@@ -146,6 +150,9 @@ class Walk:
         if self._ask is _Ask.BELOW:
             self._take_confirmation(page)
             return
+        if self._ask is _Ask.ELSEWHERE:
+            self._take_comparison(len(page.entries))
+            return
         shown = self._sight(page.entries)
         self._merge(shown)
         low = ticks[-1] if ticks else None
@@ -188,6 +195,7 @@ class Walk:
         self._bottom = low
         self._empty_below = None
         self._crowd = None
+        self._compared = False
         self._overlap = _contents_at(low, shown)
         if low < self._floor or self._shows_anchor(low):
             self.done = True
@@ -228,19 +236,35 @@ class Walk:
         ``settled`` says that the page showed all that is known and nothing below.
         """
         stable = self._crowd is not None and size <= self._crowd
-        if settled and not self._may_be_cut(size) and (stable or size < self._documented_page):
+        small = not self._may_be_cut(size) and (stable or size < self._documented_page)
+        if settled and (small or (stable and self._compared)):
             self.done = True
-        elif stable or not self._may_raise or self._bounds.limit >= LARGEST_LIMIT:
-            raise CrowdedTick(
-                f"at least {max(size, self._largest)} entries share "
-                f"{'an unreadable time' if self._bottom is None else format_tick(self._bottom)}"
-                " and no page shows them all",
-                hint="a larger poll.page_size may help; nothing is skipped meanwhile",
-            )
-        else:
+        elif not stable and self._may_raise and self._bounds.limit < LARGEST_LIMIT:
             self._crowd = size
             self._bounds = replace(self._bounds, limit=self._bounds.limit * 2)
             self._next(_Ask.ROUNDED)
+        elif settled and size < self._bounds.limit:
+            self._crowd = size
+            self._ask = _Ask.ELSEWHERE
+            since = self._bounds.since - _FAR_BACK
+            self._bounds = replace(self._bounds, since=since, until=None)
+        else:
+            raise self._crowded(size)
+
+    def _take_comparison(self, size: int) -> None:
+        """A larger page than the crowd's, just now: so if that one comes again, it was not cut."""
+        if self._crowd is None or size <= self._crowd:
+            raise self._crowded(size)
+        self._compared = True
+        self._bounds = replace(self._bounds, since=self._bounds.since + _FAR_BACK)
+        self._next(_Ask.ROUNDED)
+
+    def _crowded(self, size: int) -> CrowdedTick:
+        where = "an unreadable time" if self._bottom is None else format_tick(self._bottom)
+        return CrowdedTick(
+            f"at least {max(size, self._largest)} entries share {where} and no page shows them all",
+            hint="a larger poll.page_size may help",
+        )
 
     def _may_be_cut(self, size: int) -> bool:
         """Whether a page of this size may be cut by our limit or by a cap of the server's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from contextlib import ExitStack
 from time import time
@@ -32,7 +33,7 @@ def _ago(seconds: float) -> int:
 def _forwarded(command: Command, fal: FalAccount, backend: OtlpBackend, page_size: int) -> Ended:
     """One ``run --once`` that must do."""
     config = command.config(fal.url, {"backend": backend.url}, poll={"page_size": page_size})
-    ended = command.once(config, "--timeout", "10s", within=20)
+    ended = command.once(config, "--timeout", "5s", within=20)
     assert ended.code == 0, ended.err
     return ended
 
@@ -113,6 +114,18 @@ def test_more_than_a_page_in_one_millisecond_of_cut_bounds(
     fal = opened.enter_context(FalAccount(lines, quirks=Quirks(cut_bounds=True)))
     backend = opened.enter_context(OtlpBackend())
     _forwarded(command, fal, backend, 100)
+    assert not difference(backend, [one.message for one in lines])
+
+
+@pytest.mark.parametrize("count", [100, 500, 1000])
+def test_round_number_on_the_oldest_tick(command: Command, opened: ExitStack, count: int) -> None:
+    """As many entries on one tick as a cap could be are not held for ever where there is no cap."""
+    at = _ago(60)
+    lines = [line(at, f"line {n}") for n in range(count)]
+    fal = opened.enter_context(FalAccount(lines))
+    backend = opened.enter_context(OtlpBackend())
+    ended = command.once(command.config(fal.url, {"backend": backend.url}), "--timeout", "2s")
+    assert ended.code == 0, ended.err
     assert not difference(backend, [one.message for one in lines])
 
 
@@ -234,6 +247,17 @@ def test_whole_account(command: Command, opened: ExitStack) -> None:
         "b": 150,
         "c": 150,
     }
+
+
+def test_console(command: Command, opened: ExitStack) -> None:
+    """The console destination writes one JSON object a line, and nothing else, to a pipe."""
+    lines = tied(300, since=_ago(60))
+    fal = opened.enter_context(FalAccount(lines))
+    screen = [{"name": "screen", "type": "console"}]
+    ended = command.once(command.config(fal.url, {}, destinations=screen))
+    assert ended.code == 0, ended.err
+    shown = Counter(json.loads(text)["body"] for text in ended.out.splitlines())
+    assert shown == Counter(one.message for one in lines)
 
 
 def test_odd_entries(command: Command, opened: ExitStack) -> None:

@@ -24,7 +24,7 @@ from support.acceptance_fal import (
     tied,
 )
 from support.acceptance_http import Asked
-from support.acceptance_otlp import Got, Lost, OtlpBackend, repeats_share_uids
+from support.acceptance_otlp import Got, Lost, OtlpBackend, difference, repeats_share_uids
 
 
 def _long_lines(count: int, *, app: str = "app") -> list[Line]:
@@ -95,9 +95,10 @@ class _Reaper:
                 if victim is None or not self._due(moment):
                     return False
                 self._victim = None
+            # What is answered from here on may wait for this request, and come again with it.
+            self.killed.append(monotonic())
             first()
             victim.kill()
-            self.killed.append(monotonic())
             return True
 
         return look
@@ -161,6 +162,22 @@ def _settled_and_repeated(backend: OtlpBackend, killed: list[float]) -> Iterator
 
 def _uids(requests: list[Got]) -> set[str]:
     return {arrival.uid for got in requests for arrival in got.arrivals}
+
+
+def test_stopped_again_and_again(command: Command, opened: ExitStack) -> None:
+    """Asked to stop in the middle of its work, it finishes: nothing is lost, nothing repeats."""
+    lines = tied(5_000, since=micros(time() - 600), most=5)
+    fal = opened.enter_context(FalAccount(lines))
+    backend = opened.enter_context(OtlpBackend())
+    config = command.config(fal.url, {"backend": backend.url}, poll={"page_size": 100})
+    for _ in range(3):
+        bridge = command.start("run", "--config", config)
+        assert backend.holds(backend.kept + 700), bridge.err
+        ended = bridge.stop()
+        assert ended.code == 0, ended.err
+    assert backend.kept < len(lines), "it was stopped too late to tell"
+    assert command.once(config).code == 0
+    assert not difference(backend, [one.message for one in lines])
 
 
 def test_killed_while_starting(command: Command, opened: ExitStack) -> None:

@@ -130,7 +130,6 @@ def test_another_entry_on_the_anchor_s_tick_is_no_anchor() -> None:
 def test_a_falling_cap_is_no_end() -> None:
     """A page of exactly the overlap, because the cap just fell to it, proves nothing (trap 26)."""
     entries = [build(T0 + n // 100 * 5_000, f"m{n}") for n in range(5_000)]
-    entries.append(build(T0 - 1, "below the floor"))
     found = walk_to_end(Server(entries, caps=[1000, 1000, 100, 1000]), T0, limit=1000)
     assert bag(found) == expected(entries, T0, None)
 
@@ -147,6 +146,15 @@ def test_a_crowded_tick_is_read_by_a_larger_limit() -> None:
     entries = [build(T0, f"m{n}") for n in range(2_499)]
     found = walk_to_end(Server(entries), T0 - 1_000_000, limit=1000)
     assert len(found) == 2_499
+
+
+@pytest.mark.parametrize("elsewhere", [-3_600, 3_600])
+def test_a_round_number_of_ties_is_whole_if_larger_pages_are_shown(elsewhere: int) -> None:
+    """1,000 entries on one tick: no cap, since a page of 1,001 comes right after."""
+    entries = [build(T0, f"m{n}") for n in range(1_000)]
+    entries.append(build(T0 + elsewhere * 1_000_000, "elsewhere"))
+    found = walk_to_end(Server(entries), T0 - 1_000_000, T0 + 1_000_000)
+    assert bag(found) == expected(entries, T0 - 1_000_000, T0 + 1_000_000)
 
 
 @pytest.mark.parametrize("cut", [1, 1_000])

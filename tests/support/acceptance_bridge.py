@@ -47,8 +47,8 @@ class Command:
     ) -> Path:
         """Write the config file: quick polls, destinations by name and URL.
 
-        ``sections`` are merged over what is written: ``poll``, ``journal``, ``fal`` by key;
-        ``each`` over every destination.
+        ``sections`` are merged over what is written: ``poll``, ``journal``, ``fal`` by key,
+        ``each`` over every destination; ``destinations`` takes the place of them all.
         """
         each = sections.pop("each", {})
         written: dict[str, Any] = {
@@ -62,7 +62,7 @@ class Command:
             ],
         }
         for name, section in sections.items():
-            written[name] = {**written[name], **section}
+            written[name] = {**written[name], **section} if isinstance(section, dict) else section
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(written), encoding="utf-8")
         return path
