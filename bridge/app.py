@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -26,6 +27,7 @@ from bridge.destinations import Destination
 from bridge.destinations.console import Console
 from bridge.destinations.otlp_http import OtlpHttp
 from bridge.destinations.tls import Tls
+from bridge.errors import JournalError, proxy_error
 from bridge.journal import Journal
 from bridge.journal.sqlite import SqliteJournal
 from bridge.mapping import Mapper
@@ -118,20 +120,24 @@ class Bridge:
             await _cancelled([*reading, progress])
             await self._finish(delivering, halt)
 
-    async def run_once(self, patience: float) -> list[str]:
-        """Forward everything up to now; what stands in the way, if that takes too long.
+    async def run_once(self, patience: float, stop: asyncio.Event | None = None) -> list[str]:
+        """Forward everything up to now; what stood in the way, if it did not come to that.
 
-        ``patience`` is how many seconds may pass without any progress. An empty answer means
-        that all is delivered or dead-lettered.
+        ``patience`` is how many seconds may pass without any progress; ``stop`` ends it early.
+        An empty answer means that all is delivered or dead-lettered.
         """
-        halt = asyncio.Event()
+        halt, stop = asyncio.Event(), stop or asyncio.Event()
+        obstacles: list[str] = []
         async with asyncio.TaskGroup() as group:
             delivering = self._start_delivering(group, halt)
             catching_up = group.create_task(self._catch_up())
-            while not catching_up.done():
-                if await self._stuck(catching_up, patience):
-                    break
-            obstacles = [] if catching_up.done() else self.obstacles() or ["no progress"]
+            while not catching_up.done() and not obstacles:
+                if await self._stuck(catching_up, patience, stop):
+                    obstacles = (
+                        ["stopped by a signal; the rest waits in the journal"]
+                        if stop.is_set()
+                        else self.obstacles()
+                    )
             await _cancelled([catching_up])
             await self._finish(delivering, halt)
         return obstacles
@@ -149,28 +155,45 @@ class Bridge:
             for s in states
             if s.trouble or s.outstanding
         ]
-        return [*reading, *sending]
+        return [*reading, *sending] or ["no progress"]
 
     async def _catch_up(self) -> None:
         self._unread = {tailer.name for tailer in self.tailers}
         async with asyncio.TaskGroup() as group:
             for tailer in self.tailers:
                 group.create_task(self._read_once(tailer))
-        last = (await self.journal.stats()).last_seq
+        last = await self._last_seq()
         for forwarder in self.forwarders:
             await forwarder.drained(last)
+
+    async def _last_seq(self) -> int:
+        while True:
+            try:
+                return (await self.journal.stats()).last_seq
+            except JournalError:
+                await self._clock.sleep(_LOOK_EVERY)
+
+    async def waiting(self) -> int:
+        """How many records the slowest destination has still to take."""
+        try:
+            backlogs = (await self.journal.stats()).backlogs
+        except JournalError:
+            return sum(f.state.outstanding for f in self.forwarders)
+        return max((b.records for b in backlogs), default=0)
 
     async def _read_once(self, tailer: Tailer) -> None:
         await self._keep(tailer.name, tailer.run_once)
         self._unread.discard(tailer.name)
 
-    async def _stuck(self, task: asyncio.Task[None], patience: float) -> bool:
+    async def _stuck(self, task: asyncio.Task[None], patience: float, stop: asyncio.Event) -> bool:
         """Watch a task until it ends or progresses; True if it did neither for that long."""
         before, deadline = self._marker(), self._clock.monotonic() + patience
         while self._clock.monotonic() < deadline:
             done, _ = await asyncio.wait([task], timeout=_LOOK_EVERY)
             if done or self._marker() != before:
                 return False
+            if stop.is_set():
+                break
         return True
 
     def _marker(self) -> tuple[object, ...]:
@@ -209,7 +232,10 @@ class Bridge:
         while True:
             await self._clock.sleep(_PROGRESS_EVERY)
             read_now, delivered_now = self._totals()
-            stats = await self.journal.stats()
+            try:
+                stats = await self.journal.stats()
+            except JournalError:
+                continue  # told by those whose work it stops
             behind = max(stats.backlogs, key=lambda b: b.records, default=None)
             lagging = max(self.tailers, key=lambda t: t.lag or 0.0, default=None)
             self._emit(
@@ -265,13 +291,15 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
 
 
 async def _account(config: settings.Settings, world: World, stack: AsyncExitStack) -> Account:
-    client = await stack.enter_async_context(
-        httpx.AsyncClient(
+    try:
+        client = httpx.AsyncClient(
             timeout=API_TIMEOUT,
             transport=world.api_transport,
             headers={"User-Agent": f"fal-log-bridge/{__version__}"},
         )
-    )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise proxy_error(error) from error
+    await stack.enter_async_context(client)
     api = RestApi(client, base_url=config.fal.base_url, key=config.fal.key_source())
     limiter = Limiter(
         world.clock,
@@ -343,23 +371,23 @@ def _forwarder(destination: Destination, journal: Journal, world: World) -> Forw
 
 async def run(config: settings.Settings, emit: Emit) -> int:
     """The service: forward until SIGTERM or SIGINT; the exit code."""
-    stop = asyncio.Event()
+    stop = _stop_on_signals(emit)
     async with AsyncExitStack() as stack:
-        bridge = await build(config, real_world(emit), stack)
         _say_started(config, emit)
-        _stop_on_signals(stop, emit)
+        bridge = await build(config, real_world(emit), stack)
         await bridge.run(stop)
-        backlogs = (await bridge.journal.stats()).backlogs
-    emit(Stopped(max((b.records for b in backlogs), default=0)))
+        waiting = await bridge.waiting()
+    emit(Stopped(waiting))
     return 0
 
 
 async def run_once(config: settings.Settings, emit: Emit, patience: float) -> int:
     """Forward everything up to now; the exit code."""
+    stop = _stop_on_signals(emit)
     async with AsyncExitStack() as stack:
-        bridge = await build(config, real_world(emit), stack)
         _say_started(config, emit)
-        obstacles = await bridge.run_once(patience)
+        bridge = await build(config, real_world(emit), stack)
+        obstacles = await bridge.run_once(patience, stop)
     for obstacle in obstacles:
         emit(NotCaughtUp(obstacle))
     if not obstacles:
@@ -381,19 +409,19 @@ def _say_started(config: settings.Settings, emit: Emit) -> None:
     )
 
 
-def _stop_on_signals(stop: asyncio.Event, emit: Emit) -> None:
-    """The first signal drains; a second one does not wait for it."""
-    loop = asyncio.get_running_loop()
+def _stop_on_signals(emit: Emit) -> asyncio.Event:
+    """Set by the first signal, which drains; a second one does not wait for that."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def received(number: signal.Signals) -> None:
         if stop.is_set():
-            loop.remove_signal_handler(number)
-            signal.raise_signal(number)
+            os._exit(128 + number)  # as process 1 nothing else ends us; the journal is safe
         emit(Stopping(number.name))
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, received, number)
+    return stop
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -68,10 +68,6 @@ class ApiContractBroken(ApiError):
     """A page that is not newest first or reaches outside its bounds: reading on would lose."""
 
 
-class CrowdedTick(ApiError):
-    """More entries share one tick than any page shows; the app is held, nothing is skipped."""
-
-
 class JournalError(BridgeError):
     """The journal could not store or read; nothing that was not committed counts."""
 
@@ -86,3 +82,18 @@ class JournalFull(JournalError):
     def __init__(self, what: str, *, where: str = "", hint: str = "", held_by: str = "") -> None:
         super().__init__(what, where=where, hint=hint)
         self.held_by = held_by
+
+
+def proxy_error(error: Exception) -> ConfigError:
+    """What building an HTTP client came to because of the proxy that the environment names.
+
+    Args:
+        error: httpx's own: ``ImportError`` (a SOCKS proxy and no socksio), ``ValueError`` or
+            ``httpx.InvalidURL``. Its text is not shown, since it may quote a proxy's password.
+    """
+    unsupported = isinstance(error, ImportError)
+    return ConfigError(
+        "a SOCKS proxy is not supported" if unsupported else "the proxy's address cannot be used",
+        where="the proxy variables (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)",
+        hint="give the address of an HTTP proxy, as in http://proxy.example.com:3128",
+    )

@@ -67,11 +67,12 @@ class Page:
     """The answer to one request, in the order the server gave it.
 
     ``served_at`` is the answer's ``Date`` (whole seconds, so never later than the real moment),
-    None when the server sent none.
+    None when the server sent none. ``size`` is the answer's length in bytes.
     """
 
     entries: tuple[Entry, ...]
     served_at: Tick | None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

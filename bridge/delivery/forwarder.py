@@ -187,7 +187,8 @@ class Forwarder:
             piece = pieces.popleft()
             outcome = await self._gate.through(
                 partial(self._destination.send, piece.request),
-                divisible_since=since if piece.request.records > 1 else None,
+                since=since,
+                divisible=piece.request.records > 1,
             )
             if outcome is None:
                 return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -64,6 +64,7 @@ class Gate:
         self._announced: Trouble | None = None
         self._began = 0.0
         self._failures = 0
+        self._suspects = False
         self.accepts = 0
         self._backoff = Backoff(random)
         self._not_before = 0.0
@@ -75,8 +76,11 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether new requests may start."""
-        return self._trouble is None and not self._closed
+        """Whether new requests may start.
+
+        Also in trouble that may be one request's own: only another one can show it.
+        """
+        return (self._trouble is None or self._suspects) and not self._closed
 
     def close(self) -> None:
         """Start nothing any more: who waits gives up at once, who sends may finish."""
@@ -84,13 +88,14 @@ class Gate:
         self._changed.fire()
 
     async def through(
-        self, send: Callable[[], Awaitable[Outcome]], *, divisible_since: int | None = None
+        self, send: Callable[[], Awaitable[Outcome]], *, since: int, divisible: bool
     ) -> Outcome | None:
         """Send, as often as it takes, until the answer is DELIVERED or TOO_LARGE.
 
-        A request that can be taken apart gives ``divisible_since``, what `accepts` was when it
-        was first sent, whole: if it keeps failing in a way that may be its own fault, while
-        others have been accepted since, it is given up with that answer (a RETRY).
+        ``since`` is what `accepts` was when the request was first sent, whole. If it keeps
+        failing in a way that may be its own fault, while others have been accepted since, a
+        ``divisible`` one is given up with that answer (a RETRY), and a lone record counts as
+        rejected, which holds the destination.
 
         Returns None if the gate was closed for good before that.
         """
@@ -102,11 +107,25 @@ class Gate:
             if outcome is None or outcome.verdict in _ACCEPTED:
                 return outcome
             faults += outcome.own_fault
-            if divisible_since is not None and faults >= _FAULTS and self.accepts > divisible_since:
-                return outcome
+            if faults >= _FAULTS:
+                if self.accepts > since and divisible:
+                    return outcome
+                self._suspect(key, outcome, since)
             again = self._clock.monotonic() + backoff.after(outcome)
             while not self._closed and (left := again - self._clock.monotonic()) > 0:
                 await self._sleep(left)
+
+    def _suspect(self, key: object, outcome: Outcome, since: int) -> None:
+        """A request that keeps failing by itself: let another show that the backend works.
+
+        Once one has, and this is a lone record, it is as good as rejected.
+        """
+        if self.accepts > since:
+            self._rejected[key] = outcome
+            self._hold(replace(outcome, verdict=Verdict.REJECTED))
+        elif not self._suspects:
+            self._suspects = True
+            self._changed.fire()
 
     async def _send_in_turn(
         self, key: object, send: Callable[[], Awaitable[Outcome]]
@@ -167,6 +186,7 @@ class Gate:
     def _accepted(self) -> None:
         """Open the gate, unless a rejected request keeps it closed."""
         self.accepts += 1
+        self._suspects = False
         if self._trouble is None:
             return
         self._failures = 0

@@ -81,7 +81,10 @@ class Journal(Protocol):
         ...
 
     async def attach(self, destination: str) -> int:
-        """Put a destination in use and return its cursor; a new one starts at the oldest batch.
+        """Put a destination in use and return its cursor.
+
+        A new one starts at the oldest batch, and so does one that was out of use while batches
+        behind its cursor were removed.
 
         Attach every destination before the first `append` or `advance`: those remove what the
         destinations in use have passed, and a cursor from an earlier run holds nothing by itself.

@@ -125,7 +125,9 @@ class MemoryJournal:
         self._in_use.add(destination)
         batches = self.contents.batches
         start = batches[0].seq - 1 if batches else self.contents.last_seq
-        return self.contents.cursors.setdefault(destination, start)
+        cursor = max(start, self.contents.cursors.get(destination, start))
+        self.contents.cursors[destination] = cursor
+        return cursor
 
     async def read(self, after: int, *, max_batches: int, max_size: int) -> Sequence[Batch]:
         """See `Journal.read`."""

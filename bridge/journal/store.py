@@ -124,7 +124,8 @@ def attach(db: sqlite3.Connection, destination: str) -> int:
     db.execute(
         """
         INSERT INTO cursors (destination, cursor, in_use) VALUES (?, ?, 1)
-        ON CONFLICT (destination) DO UPDATE SET in_use = 1 WHERE NOT in_use
+        ON CONFLICT (destination) DO UPDATE
+        SET in_use = 1, cursor = max(cursor, excluded.cursor) WHERE NOT in_use
         """,
         (destination, start),
     )

@@ -29,8 +29,9 @@ from bridge.model import SECOND, Filter, Json, Page, Query, Tick
 from bridge.source.decode import decode_entries
 from bridge.timestamps import format_tick
 
-ANSWER_LIMIT: Final = 32 * 1024 * 1024
+ANSWER_LIMIT: Final = 16 * 1024 * 1024
 _SHOWN: Final = 300
+_ABOUT_PARAMETERS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 _EPOCH_LIKE: Final = 1_000_000_000
 
 
@@ -74,7 +75,7 @@ class RestApi:
                 status=status,
                 hint="is fal.base_url right, and is there a proxy in between?",
             ) from error
-        return Page(entries, _date(headers))
+        return Page(entries, _date(headers), len(body))
 
     async def _ask(self, query: Query) -> tuple[int, httpx.Headers, bytes]:
         try:
@@ -134,17 +135,20 @@ class RestApi:
                 status=status,
                 hint="check fal.key; a key with the scope READONLY may read logs",
             )
-        if status == HTTPStatus.UNPROCESSABLE_ENTITY and _points_at(body, "limit"):
+        if status in _ABOUT_PARAMETERS and (_points_at(body, "limit") or "limit" in _detail(body)):
             return ApiLimitRefused(said, where=self._url, status=status)
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP's redirections
-            location = headers.get("location", "elsewhere")
             return ApiRefused(
-                f"{said}, to {location}", where=self._url, status=status, hint="check fal.base_url"
+                f"{said}, to {_host(headers.get('location', ''))}",
+                where=self._url,
+                status=status,
+                hint="check fal.base_url",
             )
         if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004
-            return ApiRefused(
-                said, where=self._url, status=status, hint="check the app's filters in the config"
+            hint = (
+                "check the app's filters" if status in _ABOUT_PARAMETERS else "check fal.base_url"
             )
+            return ApiRefused(said, where=self._url, status=status, hint=hint)
         return ApiUnavailable(said, where=self._url, status=status)
 
 
@@ -192,6 +196,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if seconds >= _EPOCH_LIKE:  # a moment, not a wait
         return None if served_at is None else max(0.0, seconds - served_at / SECOND)
     return seconds if seconds >= 0 else None
+
+
+def _host(location: str) -> str:
+    """Where a redirect leads, without what may be secret in its URL."""
+    try:
+        return httpx.URL(location).host or "elsewhere"
+    except httpx.InvalidURL:
+        return "elsewhere"
 
 
 def _points_at(body: bytes, place: str) -> bool:

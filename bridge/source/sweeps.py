@@ -11,7 +11,7 @@ age, four times as long, up to a day.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,8 +33,7 @@ class Sweeps:
     def resumed(cls, ages: Iterable[Tick], *, start: Tick, cursors: Mapping[Tick, Tick]) -> Sweeps:
         """From the configured ages and the journaled cursors; a new age begins at ``start``."""
         configured = set(ages)
-        longest = max(configured, default=LONGEST_AGE)
-        extensions = {age for age in cursors if age > longest}
+        extensions = cursors.keys() & set(_extensions(max(configured, default=LONGEST_AGE)))
         return cls({age: cursors.get(age, start) for age in sorted(configured | extensions)})
 
     @property
@@ -76,7 +75,14 @@ class Sweeps:
         longest = max(self.cursors, default=LONGEST_AGE)
         if longest >= LONGEST_AGE or at - floor < longest:
             return self
-        return Sweeps({**self.cursors, min(longest * _EXTENSION, LONGEST_AGE): floor})
+        return Sweeps({**self.cursors, next(_extensions(longest)): floor})
+
+
+def _extensions(longest: Tick) -> Iterator[Tick]:
+    """The ages that may follow the longest configured one."""
+    while longest < LONGEST_AGE:
+        longest = min(longest * _EXTENSION, LONGEST_AGE)
+        yield longest
 
 
 def _wait(age: Tick) -> Tick:

@@ -39,7 +39,7 @@ from bridge.source.late import LateTally
 from bridge.source.schedule import Pace, PageLimit, Slice, Slicer
 from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Trouble
-from bridge.source.walk import Walk
+from bridge.source.walk import Gap, Walk
 from bridge.telemetry import Emit
 from bridge.telemetry.reading import (
     AppResumed,
@@ -47,6 +47,7 @@ from bridge.telemetry.reading import (
     BacklogFound,
     BacklogRead,
     FiltersChanged,
+    GapFound,
     ReadingPaused,
     ReadingResumed,
 )
@@ -56,6 +57,7 @@ OVERLAP: Final[Tick] = SECOND // 2
 
 _LIVE_PAGES: Final = 8
 _SLICE_PAGES: Final = 16
+_WALK_BYTES: Final = 8 * 1024 * 1024
 _PAGES_PER_SLICE: Final = 3
 _PRUNE_EVERY: Final = 60 * SECOND
 _PRUNE_MARGIN: Final = 600 * SECOND
@@ -114,6 +116,7 @@ class Tailer:
         self._start: Tick = 0
         self._sweeps = Sweeps({})
         self._late = LateTally(spec.name, clock=clock, emit=emit)
+        self._gaps: set[Gap] = set()
         self._density = 0.0
         self._pruned: Tick = 0
         self._flowed = False
@@ -219,6 +222,8 @@ class Tailer:
             await self._store(walk, Slice(floor, now), at=now)
             await self._prune(floor)
         else:
+            # Entries stamped ahead of time belong to the backlog too.
+            ahead = Slice(now, now if walk.top is None else max(now, walk.top + 1))
             # Where less is still to be swept than to be read, the backlog begins there: then what
             # it covers is not read again for the sweeps.
             lowest = self._sweeps.lowest
@@ -227,6 +232,7 @@ class Tailer:
             self._density, target = walk.density, walk.largest * _PAGES_PER_SLICE
             del walk  # its pages are not needed while the backlog is read
             await self._catch_up(Slice(floor, now), target)
+            await self._catch_up(ahead, target)
         return reached
 
     async def _floor(self) -> tuple[Tick, Anchor | None]:
@@ -244,6 +250,8 @@ class Tailer:
 
     async def _catch_up(self, backlog: Slice, target: int) -> None:
         """Read and journal a backlog slice by slice, oldest first."""
+        if backlog.ceiling <= backlog.floor:
+            return
         before = self.read
         self._emit(BacklogFound(self.name, backlog.floor, backlog.ceiling))
         slicer = Slicer(backlog, density=self._density, target=target)
@@ -294,9 +302,10 @@ class Tailer:
         return None
 
     async def _drive(self, walk: Walk, most_pages: int | None) -> bool:
-        """Read a walk to its end; False when that takes more pages than allowed."""
+        """Read a walk to its end; False when that takes more pages, or memory, than allowed."""
         while not walk.done:
-            if most_pages is not None and walk.pages >= most_pages:
+            large = most_pages is not None and walk.pages and walk.size >= _WALK_BYTES
+            if large or (most_pages is not None and walk.pages >= most_pages):
                 return False
             bounds = walk.bounds
             query = Query(self._spec.filter, bounds.since, bounds.until, bounds.limit)
@@ -338,8 +347,13 @@ class Tailer:
         when the walk began.
         """
         found = walk.found()
-        position = max(window.ceiling, self._position or window.ceiling)
-        swept = self._sweeps.covered(window.floor, window.ceiling, at)
+        for gap in walk.gaps:
+            self._tell(gap)
+        # The position never claims a time that the server had not reached.
+        position = max(min(window.ceiling, at), self._position or 0)
+        # An empty live edge is one answer, and proves nothing for the sweeps.
+        proved = bool(found) or window.ceiling < at
+        swept = self._sweeps.covered(window.floor, window.ceiling, at) if proved else self._sweeps
         added = 0
         if found:
             observed = self._clock.now()
@@ -356,6 +370,12 @@ class Tailer:
         self._position, self._sweeps = position, swept
         self._density = len(found) / max(1, window.ceiling - window.floor)
         return len(found), added
+
+    def _tell(self, gap: Gap) -> None:
+        """Report a gap once, however often its tick is read."""
+        if gap not in self._gaps:
+            self._gaps.add(gap)
+            self._emit(GapFound(self.name, gap.tick, gap.at_least))
 
     async def _append(self, append: Append) -> int:
         while True:

@@ -6,14 +6,16 @@ The rules it keeps (design, "Reading"):
   what lies outside the window is dropped in `Walk.found`.
 - Every following request re-includes the oldest tick so far (the bottom) and must show it again.
   What two pages both show is counted once, by content *and number*, never by content alone.
+- One empty answer for a closed window is not believed: it is asked for again, and once more where
+  an anchor should have been shown. (At the live edge an empty answer claims nothing.)
 - The size of a page proves nothing. The floor is proved by an entry below it, by an anchor on it
   (its tick was read whole before), or by one more request that shows nothing new below the
   overlap; and where that page is no smaller than the largest before it, by an empty answer for
   what lies strictly below.
 - Where one millisecond holds more than a page, exact bounds are sent. A server that then does not
   show the overlap cuts bounds: the millisecond is crowded, like a tick with more entries than a
-  page. The limit is raised; if pages do not grow and no other page of the stream is larger,
-  `CrowdedTick` holds the app and nothing is skipped.
+  page. The limit is raised; if pages do not grow and no other page of the stream is larger, what
+  was shown is taken, the walk goes on below, and the crowd is one of `Walk.gaps`.
 
 An entry without a readable time is taken wherever it is shown, with a neighbour's tick for order,
 and is never a bound. Two of them that are alike in every other respect, shown by different walks,
@@ -29,7 +31,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Final
 
-from bridge.errors import ApiContractBroken, ApiUnavailable, CrowdedTick
+from bridge.errors import ApiContractBroken, ApiUnavailable
 from bridge.model import MILLISECOND, SECOND, Anchor, Entry, Identified, Page, Tick
 from bridge.source.fingerprint import content_hash, identify, uid
 from bridge.timestamps import format_tick
@@ -49,6 +51,14 @@ class Bounds:
     since: Tick
     until: Tick | None
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A tick (None: no readable time) with at least so many entries, perhaps more than shown."""
+
+    tick: Tick | None
+    at_least: int
 
 
 class _Ask(Enum):
@@ -85,7 +95,9 @@ class Walk:
         documented_page: int = DOCUMENTED_PAGE,
     ) -> None:
         self.done = False
+        self.gaps: list[Gap] = []
         self.pages = 0
+        self.size = 0
         self._floor = floor
         self._ceiling = ceiling
         self._anchor = anchor if anchor is not None and anchor.tick == floor else None
@@ -98,6 +110,7 @@ class Walk:
         self._bottom: Tick | None = None
         self._overlap: Counter[bytes] = Counter()
         self._ask = _Ask.ROUNDED
+        self._empties = 0
         self._empty_below: bool | None = None
         self._crowd: int | None = None
         self._compared = False
@@ -114,6 +127,11 @@ class Walk:
     def largest(self) -> int:
         """The size of the largest page so far."""
         return self._largest
+
+    @property
+    def top(self) -> Tick | None:
+        """The newest tick on the first page that showed any."""
+        return self._top
 
     @property
     def density(self) -> float:
@@ -142,9 +160,9 @@ class Walk:
         Raises:
             ApiContractBroken: the page is not newest first or reaches outside its bounds.
             ApiUnavailable: the page does not show the overlap; the walk must start again.
-            CrowdedTick: more entries on one tick (or one cut millisecond) than a page shows.
         """
         self.pages += 1
+        self.size += page.size
         ticks = [entry.tick for entry in page.entries if entry.tick is not None]
         self._check(ticks)
         if self._ask is _Ask.BELOW:
@@ -164,12 +182,19 @@ class Walk:
 
     def _take_first(self, shown: Sequence[_Sighting], low: Tick | None) -> None:
         if not shown:
-            self.done = True
+            self._empties += 1
+            self.done = self._empties >= self._empties_wanted
         elif low is None:
             self._raise_limit(len(shown), settled=True)
         else:
             self._top = shown[0].tick
             self._descend(shown, low)
+
+    @property
+    def _empties_wanted(self) -> int:
+        if self._ceiling is None:
+            return 1
+        return 2 if self._anchor is None else 3
 
     def _take_next(self, shown: Sequence[_Sighting], low: Tick | None, bottom: Tick) -> None:
         there = _contents_at(bottom, shown)
@@ -183,7 +208,7 @@ class Walk:
             self._take_cut_above(len(shown), bottom)
         elif self._ask is _Ask.EXACT:
             # The bottom itself is gone from an exact answer: this server cuts its bounds.
-            self._raise_limit(len(shown), settled=False)
+            self._raise_limit(self._largest, settled=False)
         else:
             raise ApiUnavailable("a page no longer shows entries that the page before it showed")
 
@@ -194,6 +219,7 @@ class Walk:
         )
         self._bottom = low
         self._empty_below = None
+        self._empties = 0
         self._crowd = None
         self._compared = False
         self._overlap = _contents_at(low, shown)
@@ -205,7 +231,8 @@ class Walk:
 
     def _take_nothing_below(self, size: int, bottom: Tick) -> None:
         """The whole overlap and nothing below it: the floor, unless the page was cut just here."""
-        if self._empty_below is not False and size < self._largest and not self._may_be_cut(size):
+        whole = self._empty_below or (self._empty_below is None and size < self._largest)
+        if whole and not self._may_be_cut(size):
             self.done = True
         elif self._empty_below is None:
             self._stalled = size
@@ -217,6 +244,10 @@ class Walk:
 
     def _take_confirmation(self, page: Page) -> None:
         """Below the bottom: emptiness proves the floor, if no tie on the bottom can be hidden."""
+        if not page.entries and not self._empties:
+            self._empties = 1  # ask again
+            return
+        self._empties = 0
         self._empty_below = not page.entries
         if self._empty_below and not self._may_be_cut(self._stalled):
             self.done = True
@@ -249,22 +280,26 @@ class Walk:
             since = self._bounds.since - _FAR_BACK
             self._bounds = replace(self._bounds, since=since, until=None)
         else:
-            raise self._crowded(size)
+            self._give_up(size, settled=settled)
 
     def _take_comparison(self, size: int) -> None:
         """A larger page than the crowd's, just now: so if that one comes again, it was not cut."""
-        if self._crowd is None or size <= self._crowd:
-            raise self._crowded(size)
-        self._compared = True
         self._bounds = replace(self._bounds, since=self._bounds.since + _FAR_BACK)
-        self._next(_Ask.ROUNDED)
+        if self._crowd is None or size <= self._crowd:
+            self._give_up(size, settled=True)
+        else:
+            self._compared = True
+            self._next(_Ask.ROUNDED)
 
-    def _crowded(self, size: int) -> CrowdedTick:
-        where = "an unreadable time" if self._bottom is None else format_tick(self._bottom)
-        return CrowdedTick(
-            f"at least {max(size, self._largest)} entries share {where} and no page shows them all",
-            hint="a larger poll.page_size may help",
-        )
+    def _give_up(self, size: int, *, settled: bool) -> None:
+        """Leave a crowd that no page shows whole, and go on below it as if anew."""
+        self.gaps.append(Gap(self._bottom, max(size, self._largest)))
+        if settled or self._bottom is None:
+            self.done = True
+            return
+        self._bounds = replace(self._bounds, until=self._bottom)
+        self._ask, self._bottom, self._overlap = _Ask.ROUNDED, None, Counter()
+        self._empties, self._crowd, self._empty_below, self._compared = 0, None, None, False
 
     def _may_be_cut(self, size: int) -> bool:
         """Whether a page of this size may be cut by our limit or by a cap of the server's."""

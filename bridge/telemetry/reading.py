@@ -158,3 +158,22 @@ class LateEntriesFound(Event):
             f"{self.app}: {self.entries:,} entries came late, up to {self.latest:,.0f} s after "
             "their time; they are fetched"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class GapFound(Event):
+    """More entries share a tick than any page shows: what was shown is journaled, not more."""
+
+    level: ClassVar[int] = logging.ERROR
+    app: str
+    tick: Tick | None
+    at_least: int
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        where = "an unreadable time" if self.tick is None else format_tick(self.tick)
+        return (
+            f"{self.app}: a gap cannot be ruled out: at least {self.at_least:,} entries share "
+            f"{where}, and the API may hold more than it shows on a page"
+        )

@@ -352,6 +352,41 @@ def test_a_request_that_alone_keeps_failing_is_taken_apart() -> None:
     assert rig.of(RequestSplit)
 
 
+def test_a_request_that_fails_with_nothing_else_in_flight_is_shown_up_by_the_next() -> None:
+    """The others that wait in the journal are the contrast."""
+    fault = Outcome(Verdict.RETRY, "500 Internal Server Error", own_fault=True)
+
+    def decide(request: Request) -> Answer:
+        poisoned = any(uid.endswith("2") for uid in uids_of(request.raw))
+        return refusing(fault) if poisoned and request.records > 1 else Answer()
+
+    async def scene(rig: Rig) -> None:
+        await asyncio.sleep(30)
+        await rig.store.fill(1)
+        await rig.all_through()
+
+    rig = play([8], decide, scene=scene)
+    assert dict(rig.backend.kept) == dict.fromkeys(rig.store.uids, 1)
+    assert rig.of(RequestSplit)
+
+
+def test_a_lone_record_that_alone_keeps_failing_holds_its_destination() -> None:
+    """As if it were rejected: told plainly, nothing lost, and the others in flight arrive."""
+    fault = Outcome(Verdict.RETRY, "500 Internal Server Error", own_fault=True)
+
+    def decide(request: Request) -> Answer:
+        poisoned = any(uid.endswith("2") for uid in uids_of(request.raw))
+        return refusing(fault) if poisoned else Answer()
+
+    async def scene(_: Rig) -> None:
+        await asyncio.sleep(600)
+
+    rig = play([1, 1, 1, 1], decide, max_batches=1, scene=scene)
+    assert len(rig.backend.kept) == 3
+    assert rig.forwarder.state.cursor == 1
+    assert DestinationBlocked("backend", fault.reason) in rig.of(DestinationBlocked)
+
+
 def test_a_request_is_not_suspected_while_nothing_succeeds() -> None:
     """A backend that answers 500 to everything is down, however long."""
     fault = Outcome(Verdict.RETRY, "500 Internal Server Error", own_fault=True)

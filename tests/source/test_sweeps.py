@@ -69,8 +69,14 @@ def test_finding_something_at_the_last_age_adds_one() -> None:
 
 def test_a_journaled_extension_is_kept() -> None:
     """A restart goes on with it."""
-    kept = {AGES[0]: 5, 3_600 * SECOND: 3}
+    kept = {AGES[0]: 5, 60 * SECOND: 3}
     assert Sweeps.resumed(AGES[:1], start=9, cursors=kept).cursors == kept
+
+
+def test_an_age_that_is_no_longer_configured_is_dropped() -> None:
+    """It was no extension of what is configured now."""
+    resumed = Sweeps.resumed(AGES[:1], start=9, cursors={AGES[0]: 5, 3_600 * SECOND: 3})
+    assert resumed.cursors == {AGES[0]: 5}
 
 
 @given(

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.reading import T0, Server
+from support.reading import T0, Server, walked
 from support.reading import make_entry as build
 from support.reading import read as walk_to_end
 
-from bridge.errors import ApiContractBroken, ApiUnavailable, CrowdedTick
+from bridge.errors import ApiContractBroken, ApiUnavailable
 from bridge.model import Anchor, Entry, Identified, Page
 from bridge.source.fingerprint import content_hash
 from bridge.source.walk import Walk
@@ -45,7 +45,7 @@ contents = st.lists(st.tuples(ticks, st.sampled_from("abc")), max_size=60)
     ceiling=st.none() | st.integers(6_001, 14_000),
     limit=st.sampled_from([3, 10, 50, 1000]),
 )
-def test_a_walk_finds_all_of_its_window_or_says_that_it_cannot(  # noqa: PLR0917 - Hypothesis
+def test_a_walk_finds_all_of_its_window_or_names_the_gap(  # noqa: PLR0917 - Hypothesis
     made: list[tuple[int, str]],
     caps: list[int],
     cut: int,
@@ -53,17 +53,15 @@ def test_a_walk_finds_all_of_its_window_or_says_that_it_cannot(  # noqa: PLR0917
     ceiling: int | None,
     limit: int,
 ) -> None:
-    """Complete under changing caps, cut bounds, ties and repeats; a crowded tick is an error."""
+    """Complete under changing caps, cut bounds, ties and repeats, or the gap is named."""
     entries = [build(T0 + t, m) for t, m in made]
     top = None if ceiling is None else T0 + ceiling
     # The last cap stays: with caps this small nothing smaller is documented.
     fake = Server(entries, caps=caps, cut=cut)
-    try:
-        found = walk_to_end(fake, T0 + floor, top, limit=limit, documented_page=1)
-    except CrowdedTick:
-        return
-    wanted = expected(entries, T0 + floor, top)
-    assert bag(found) == wanted
+    walk = walked(fake, T0 + floor, top, limit=limit, documented_page=1)
+    found, wanted = walk.found(), expected(entries, T0 + floor, top)
+    assert bag(found) <= wanted
+    assert walk.gaps or bag(found) == wanted
     assert len({i.uid for i in found}) == len(found)
     assert [i.tick for i in found] == sorted(i.tick for i in found)
 
@@ -158,11 +156,44 @@ def test_a_round_number_of_ties_is_whole_if_larger_pages_are_shown(elsewhere: in
 
 
 @pytest.mark.parametrize("cut", [1, 1_000])
-def test_a_crowded_tick_behind_a_cap_is_never_skipped(cut: int) -> None:
-    """Where no page shows them all, the walk says so (trap 6)."""
-    entries = [build(T0, f"m{n}") for n in range(150)]
-    with pytest.raises(CrowdedTick, match="at least 100 entries"):
-        walk_to_end(Server(entries, caps=[100], cut=cut), T0 - 1_000_000)
+def test_a_crowded_tick_behind_a_cap_is_a_gap_and_hides_nothing_else(cut: int) -> None:
+    """What no page shows is named, with how many there are at least; the walk goes on (trap 6)."""
+    crowd = [build(T0, f"m{n}") for n in range(150)]
+    others = [build(T0 + n * 7_000, f"other {n}") for n in range(-400, 400) if n]
+    walk = walked(Server([*crowd, *others], caps=[100], cut=cut), T0 - 10_000_000)
+    assert [(gap.tick, gap.at_least) for gap in walk.gaps] == [(T0, 100)]
+    found = bag(walk.found())
+    assert bag(walk.found()) <= expected([*crowd, *others], T0 - 10_000_000, None)
+    assert all(found[content_hash(other)] == 1 for other in others)
+
+
+@pytest.mark.parametrize("ties", [100, 500, 1_000])
+def test_a_round_number_of_ties_and_nothing_else_arrives(ties: int) -> None:
+    """It may have been cut for all that can be seen, so a gap is named; but all are there."""
+    walk = walked(Server([build(T0, f"m{n}") for n in range(ties)]), T0 - 1_000_000)
+    assert len(walk.found()) == ties
+    assert [gap.at_least for gap in walk.gaps] == [ties]
+
+
+@pytest.mark.parametrize("ties", [330, 1_001])
+def test_more_than_a_page_in_a_cut_millisecond_is_read_by_a_larger_limit(ties: int) -> None:
+    """A server that cuts bounds, but not pages."""
+    entries = [build(T0, f"m{n}") for n in range(ties)]
+    found = walk_to_end(Server(entries, cut=1_000), T0 - 1_000_000, limit=100)
+    assert len(found) == ties
+
+
+def test_one_empty_answer_for_a_closed_window_is_not_believed() -> None:
+    """It is asked for again; with an anchor that should have been shown, once more."""
+    entries = [build(T0 + n * 1_000_000, f"m{n}") for n in range(5)]
+    for anchor, blanks in ((None, 1), (Anchor(T0, frozenset([content_hash(entries[0])])), 2)):
+        walk = Walk(floor=T0, ceiling=T0 + 5_000_000, anchor=anchor, limit=10)
+        for _ in range(blanks):
+            assert not walk.done
+            walk.take(Page((), None))
+        while not walk.done:
+            walk.take(Server(entries).page(walk.bounds))
+        assert len(walk.found()) == 5
 
 
 def test_an_oldest_first_page_is_an_error() -> None:
@@ -188,11 +219,13 @@ def test_a_page_that_forgets_the_overlap_starts_the_walk_again() -> None:
         walk.take(Page((build(T0 + 1_000_000),), None))
 
 
-def test_an_empty_window_needs_one_request() -> None:
-    """No entry can be hidden behind an empty page."""
-    fake = Server([build(T0 - 10)])
+def test_an_empty_window_needs_two_requests() -> None:
+    """And the live edge, where emptiness claims nothing, needs one."""
+    fake = Server([build(T0 - 10_000)])
     assert walk_to_end(fake, T0, T0 + 5_000) == []
-    assert len(fake.requests) <= 2
+    assert len(fake.requests) == 2
+    assert walk_to_end(fake, T0) == []
+    assert len(fake.requests) == 3
 
 
 def test_entries_without_a_readable_time_are_taken_with_their_neighbours() -> None:

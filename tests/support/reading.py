@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bridge.model import Anchor, Entry, Identified, Page, Tick
 from bridge.source.walk import Bounds, Walk
@@ -46,7 +47,7 @@ class Server:
         return Page(tuple(inside[: min(cap, bounds.limit)]), None)
 
 
-def read(
+def walked(
     server: Server,
     floor: Tick,
     ceiling: Tick | None = None,
@@ -54,13 +55,22 @@ def read(
     anchor: Anchor | None = None,
     limit: int = 1000,
     documented_page: int = 100,
-) -> list[Identified]:
+) -> Walk:
     """Drive a walk to its end."""
     walk = Walk(
         floor=floor, ceiling=ceiling, anchor=anchor, limit=limit, documented_page=documented_page
     )
     for _ in range(10_000):
         if walk.done:
-            return walk.found()
+            return walk
         walk.take(server.page(walk.bounds))
     raise AssertionError("the walk does not end")
+
+
+def read(
+    server: Server, floor: Tick, ceiling: Tick | None = None, **options: Any
+) -> list[Identified]:
+    """What a walk finds that leaves no gap."""
+    walk = walked(server, floor, ceiling, **options)
+    assert walk.gaps == []
+    return walk.found()
