@@ -373,8 +373,8 @@ async def run(config: settings.Settings, emit: Emit) -> int:
     """The service: forward until SIGTERM or SIGINT; the exit code."""
     stop = _stop_on_signals(emit)
     async with AsyncExitStack() as stack:
-        _say_started(config, emit)
         bridge = await build(config, real_world(emit), stack)
+        _say_started(config, emit)
         await bridge.run(stop)
         waiting = await bridge.waiting()
     emit(Stopped(waiting))
@@ -385,8 +385,8 @@ async def run_once(config: settings.Settings, emit: Emit, patience: float) -> in
     """Forward everything up to now; the exit code."""
     stop = _stop_on_signals(emit)
     async with AsyncExitStack() as stack:
-        _say_started(config, emit)
         bridge = await build(config, real_world(emit), stack)
+        _say_started(config, emit)
         obstacles = await bridge.run_once(patience, stop)
     for obstacle in obstacles:
         emit(NotCaughtUp(obstacle))
