@@ -48,6 +48,7 @@ from bridge.telemetry.reading import (
     BacklogRead,
     FiltersChanged,
     GapFound,
+    NothingShown,
     ReadingPaused,
     ReadingResumed,
 )
@@ -116,6 +117,7 @@ class Tailer:
         self._start: Tick = 0
         self._sweeps = Sweeps({})
         self._late = LateTally(spec.name, clock=clock, emit=emit)
+        self._first = False
         self._gaps: set[Gap] = set()
         self._density = 0.0
         self._pruned: Tick = 0
@@ -207,6 +209,7 @@ class Tailer:
         await self._journal.begin(self._record(start))
         self._position = self._start = start
         self._sweeps = Sweeps.resumed(self._spec.late_sweeps, start=start, cursors={})
+        self._first = True
         self._emit(AppStarted(self.name, start))
 
     def _record(self, position: Tick) -> AppRecord:
@@ -219,8 +222,11 @@ class Tailer:
         reached = await self._drive(walk, _LIVE_PAGES)
         now = self._account.time.at(began)
         if reached:
-            await self._store(walk, Slice(floor, now), at=now)
+            seen, _ = await self._store(walk, Slice(floor, now), at=now)
             await self._prune(floor)
+            if self._first and not seen:
+                self._emit(NothingShown(self.name, self._start))
+            self._first = False
         else:
             # Entries stamped ahead of time belong to the backlog too.
             ahead = Slice(now, now if walk.top is None else max(now, walk.top + 1))

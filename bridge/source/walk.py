@@ -55,9 +55,9 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A tick (None: no readable time) with at least so many entries, perhaps more than shown."""
+    """A tick with at least so many entries, perhaps more than were shown."""
 
-    tick: Tick | None
+    tick: Tick
     at_least: int
 
 
@@ -158,7 +158,8 @@ class Walk:
         """Take the answer to `bounds`, and decide what is proved or asked next.
 
         Raises:
-            ApiContractBroken: the page is not newest first or reaches outside its bounds.
+            ApiContractBroken: the page is not newest first, reaches outside its bounds, or has
+                nothing but entries without a readable time and may be cut.
             ApiUnavailable: the page does not show the overlap; the walk must start again.
         """
         self.pages += 1
@@ -206,6 +207,9 @@ class Walk:
             self._take_nothing_below(len(shown), bottom)
         elif low is not None and low >= bottom:
             self._take_cut_above(len(shown), bottom)
+        elif low is None and shown:
+            # Nothing but entries without a time: they fill the page and hide the overlap.
+            self._raise_limit(len(shown), settled=False)
         elif self._ask is _Ask.EXACT:
             # The bottom itself is gone from an exact answer: this server cuts its bounds.
             self._raise_limit(self._largest, settled=False)
@@ -293,8 +297,10 @@ class Walk:
 
     def _give_up(self, size: int, *, settled: bool) -> None:
         """Leave a crowd that no page shows whole, and go on below it as if anew."""
+        if self._bottom is None:
+            raise ApiContractBroken(f"{size} entries fill a page and none has a readable time")
         self.gaps.append(Gap(self._bottom, max(size, self._largest)))
-        if settled or self._bottom is None:
+        if settled:
             self.done = True
             return
         self._bounds = replace(self._bounds, until=self._bottom)

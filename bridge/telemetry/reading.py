@@ -166,14 +166,30 @@ class GapFound(Event):
 
     level: ClassVar[int] = logging.ERROR
     app: str
-    tick: Tick | None
+    tick: Tick
     at_least: int
 
     @property
     def text(self) -> str:
         """See `Event.text`."""
-        where = "an unreadable time" if self.tick is None else format_tick(self.tick)
         return (
             f"{self.app}: a gap cannot be ruled out: at least {self.at_least:,} entries share "
-            f"{where}, and the API may hold more than it shows on a page"
+            f"{format_tick(self.tick)}, and the API may hold more than it shows on a page"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NothingShown(Event):
+    """A new app's first complete read showed no entry at all: a quiet app, or a wrong id."""
+
+    level: ClassVar[int] = logging.WARNING
+    app: str
+    start: Tick
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.app}: the API shows no entry since {format_tick(self.start)}; "
+            "if it should, check app_id and filters"
         )

@@ -36,6 +36,7 @@ from bridge.telemetry.reading import (
     BacklogRead,
     FiltersChanged,
     LateEntriesFound,
+    NothingShown,
     ReadingPaused,
     ReadingResumed,
 )
@@ -501,3 +502,18 @@ def test_memory_is_bounded_by_bytes_too() -> None:
     run_virtually(body(scene))
     assert scene.messages == [f"{n}" for n in range(20_000)]
     assert largest < 2_500
+
+
+def test_a_new_app_that_shows_nothing_is_told_once() -> None:
+    """A misspelt app id looks just like a quiet app."""
+
+    async def body(scene: Scene) -> None:
+        tailer = scene.tailer()
+        for _ in range(3):
+            await tailer.poll()
+        again = scene.tailer()
+        await again.resume()
+        await again.poll()
+
+    assert play(body).told(NothingShown) == [NothingShown]
+    assert play(body, entries=[ago(60, "one")]).told(NothingShown) == []

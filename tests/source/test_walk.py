@@ -14,7 +14,7 @@ from support.reading import read as walk_to_end
 from bridge.errors import ApiContractBroken, ApiUnavailable
 from bridge.model import Anchor, Entry, Identified, Page
 from bridge.source.fingerprint import content_hash
-from bridge.source.walk import Walk
+from bridge.source.walk import Bounds, Walk
 
 
 def bag(found: list[Identified]) -> Counter[bytes]:
@@ -181,6 +181,40 @@ def test_more_than_a_page_in_a_cut_millisecond_is_read_by_a_larger_limit(ties: i
     entries = [build(T0, f"m{n}") for n in range(ties)]
     found = walk_to_end(Server(entries, cut=1_000), T0 - 1_000_000, limit=100)
     assert len(found) == ties
+
+
+def test_a_page_full_of_entries_without_a_time_hides_nothing() -> None:
+    """A larger page shows what lies behind them."""
+    odd = [Entry({"message": f"odd {n}"}, None) for n in range(30)]
+    timed = [build(T0 + n * 1_000_000, f"m{n}") for n in range(20)]
+
+    def page(bounds: Bounds) -> Page:
+        until = bounds.until or T0 + 10**9
+        shown = [e for e in reversed(timed) if e.tick and bounds.since < e.tick < until]
+        # They stand just below the tenth entry in the server's order.
+        at = next((i for i, e in enumerate(shown) if (e.tick or 0) <= T0 + 10_000_000), len(shown))
+        inside = odd if until > T0 + 10_000_000 else []
+        return Page(tuple([*shown[: at + 1], *inside, *shown[at + 1 :]][: bounds.limit]), None)
+
+    walk = Walk(floor=T0, ceiling=None, anchor=None, limit=12)
+    for _ in range(100):
+        if walk.done:
+            break
+        walk.take(page(walk.bounds))
+    assert len(walk.found()) == 50
+    assert walk.gaps == []
+
+
+def test_a_full_page_without_any_time_is_an_error() -> None:
+    """Nothing says where to go on, so the app is held."""
+    odd = tuple(Entry({"message": f"odd {n}"}, None) for n in range(100))
+
+    class Timeless(Server):
+        def page(self, _: Bounds) -> Page:
+            return Page(odd, None)
+
+    with pytest.raises(ApiContractBroken, match="readable time"):
+        walked(Timeless([]), T0, limit=100)
 
 
 def test_one_empty_answer_for_a_closed_window_is_not_believed() -> None:
