@@ -16,7 +16,7 @@ RUN tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-di
 
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="fal log bridge" \
-      org.opencontainers.image.description="Delivers the logs of fal.ai apps to OpenTelemetry and syslog backends" \
+      org.opencontainers.image.description="Delivers the logs of fal.ai apps to OpenTelemetry backends" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /app /app
 # The one folder that is written, temporary files too; everything else may be read-only.

@@ -1,3 +1,3 @@
-"""The fal log bridge: fal.ai app logs, complete, in any OpenTelemetry or syslog backend."""
+"""The fal log bridge: fal.ai app logs, complete, in OpenTelemetry backends."""
 
 __version__ = "0.1.0"

@@ -1,11 +1,15 @@
 """The way in: ``fal-log-bridge`` and ``python -m bridge``.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or config. A user's mistake is one message on standard
-error, never a traceback.
+Exit codes: 0 done, 1 failed, 2 bad usage or config, 130 interrupted twice. A user's mistake is one
+message on standard error, never a traceback; an output that is closed, broken or full changes
+none of this.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 from typing import Final, NoReturn
 
@@ -17,6 +21,7 @@ from bridge.errors import BridgeError, ConfigError, JournalUnusable
 _FAILED: Final = 1
 _UNUSABLE: Final = 2
 _INTERRUPTED: Final = 130
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE, errno.EBADF)
 
 
 def main() -> NoReturn:
@@ -24,10 +29,16 @@ def main() -> NoReturn:
 
     Usage errors, Ctrl-C within a command and a reader that closed the pipe are typer's to answer.
     """
+    _open_closed_streams()
     try:
         app(prog_name=PROGRAM)
     except BridgeError as error:
         sys.exit(_report(error))
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        _say(f"cannot write the output: {error.strerror or error}")
+        sys.exit(_FAILED)
     except BaseExceptionGroup as group:
         # A task group's errors: people's ones are said; anything else is a defect and stays one.
         expected, defects = group.split(BridgeError)
@@ -36,12 +47,44 @@ def main() -> NoReturn:
         sys.exit(max(_report(error) for error in _leaves(expected)))
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    finally:
+        _abandon_broken_streams()
     sys.exit(0)
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a standard stream that was closed: what is written there goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, open(nowhere, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - a standard stream
+
+
+def _abandon_broken_streams() -> None:
+    """Flush, and send elsewhere what cannot be written.
+
+    Python would otherwise fail on it once more at the very end, with exit code 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+        except ValueError:  # somebody closed it
+            continue
+
+
+def _say(text: str) -> None:
+    """One line for people, if anybody can still read it."""
+    with contextlib.suppress(OSError):
+        typer.echo(f"{PROGRAM}: {text}", err=True)
 
 
 def _report(error: BridgeError) -> int:
     """Say what went wrong; the exit code it means."""
-    typer.echo(f"{PROGRAM}: {error}", err=True)
+    _say(str(error))
     return _UNUSABLE if isinstance(error, ConfigError | JournalUnusable) else _FAILED
 
 

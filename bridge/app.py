@@ -222,8 +222,11 @@ class Bridge:
         while True:
             try:
                 return await loop()
-            except Exception as error:  # noqa: BLE001 - one failing app must not stop another
+            except Exception as error:  # one failing app must not stop another
                 self._emit(InternalError.of(name, error))
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
                 await self._clock.sleep(_RESTART_AFTER)
 
     async def _report_progress(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -64,19 +64,29 @@ async def run_demo(*, seconds: float | None, rate: float, seed: int) -> int:
         emit = LogWriter(sys.stderr, clock, human=sys.stderr.isatty())
         config = _load(Path(folder), api, otlp)
         bridge = await build(config, real_world(emit), stack)
-        stop = asyncio.Event()
+        stop, stopped, hurry = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        _on_signals(stopped, hurry)
+        _say(
+            f"A simulated fal account of {len(APPS)} apps writes {rate:g} entries a second; "
+            "the bridge reads them and delivers them here and to an OTLP receiver that counts. "
+            "Ctrl-C ends it."
+        )
         async with asyncio.TaskGroup() as group:
             running = group.create_task(bridge.run(stop))
             writing = group.create_task(keep_writing(account, clock, put))
             showing = group.create_task(_show(tally, clock))
-            await _until_stopped(seconds)
+            await _until_stopped(seconds, stopped)
             writing.cancel()
-            await _settle(tally, clock)
+            _say("waiting for the last entries; Ctrl-C again leaves at once")
+            await _settle(tally, clock, hurry)
             showing.cancel()
             stop.set()
-            await running
+            leaving = group.create_task(hurry.wait())
+            await asyncio.wait((running, leaving), return_when=asyncio.FIRST_COMPLETED)
+            running.cancel()
+            leaving.cancel()
     standing = tally.standing(clock.now())
-    print(_line(standing), flush=True)  # noqa: T201 - what the demo is for
+    _say(_coloured(str(standing)))
     return 0 if standing.complete else 1
 
 
@@ -89,32 +99,48 @@ def _load(folder: Path, api: str, otlp: str) -> settings.Settings:
     return settings.load(file, {})
 
 
-async def _until_stopped(seconds: float | None) -> None:
-    """Wait for a signal, or for the time to be over."""
-    stopped = asyncio.Event()
+def _on_signals(stopped: asyncio.Event, hurry: asyncio.Event) -> None:
+    """A signal stops the writing; once that is stopped, one ends the wait for the rest."""
     loop = asyncio.get_running_loop()
+
+    def received() -> None:
+        (hurry if stopped.is_set() else stopped).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    try:
+        loop.add_signal_handler(number, received)
+
+
+async def _until_stopped(seconds: float | None, stopped: asyncio.Event) -> None:
+    """Wait for a signal, or for the time to be over, which stops as well."""
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stopped.wait()
-    except TimeoutError:
-        return
+    stopped.set()
 
 
-async def _settle(tally: Tally, clock: Clock) -> None:
+async def _settle(tally: Tally, clock: Clock, hurry: asyncio.Event) -> None:
     """Give what was written last the time to arrive."""
     deadline = clock.monotonic() + _SETTLE
-    while not tally.standing(clock.now()).complete and clock.monotonic() < deadline:
+    while not (tally.standing(clock.now()).complete or hurry.is_set()):
+        if clock.monotonic() >= deadline:
+            return
         await clock.sleep(0.1)
 
 
 async def _show(tally: Tally, clock: Clock) -> None:
     while True:
         await clock.sleep(_TALLY_EVERY)
-        print(_line(tally.standing(clock.now())), flush=True)  # noqa: T201 - the demo's display
+        _say(_coloured(_running(tally.standing(clock.now()))))
 
 
-def _line(standing: Standing) -> str:
-    text = str(standing)
+def _running(standing: Standing) -> str:
+    """The tally before the end, when what has not arrived is not missing yet."""
+    return str(standing).replace("missing", "on the way")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the demo's display
+
+
+def _coloured(text: str) -> str:
     return f"\x1b[1;36m{text}\x1b[0m" if sys.stdout.isatty() else text

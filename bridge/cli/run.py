@@ -38,6 +38,8 @@ def run(
         patience = settings.parse_duration(timeout or "5m")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--timeout") from error
+    if not patience:
+        raise typer.BadParameter("must be more than 0", param_hint="--timeout")
     loaded = settings.load(config)
     emit = LogWriter(sys.stderr, SystemClock(), human=sys.stderr.isatty())
     work = app.run_once(loaded, emit, patience) if once else app.run(loaded, emit)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import math
-from collections.abc import Iterable
+import os
+import select
+from collections.abc import Iterable, Iterator
 from typing import IO, Final
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -16,8 +19,8 @@ from bridge.model import Json, Outcome, Verdict
 from bridge.payload import Request, records_of, uid_of
 from bridge.timestamps import format_tick
 
-_CHUNK: Final = 65_536
-"""Bytes written before others get their turn."""
+_CHUNK: Final = 4_096
+"""Bytes of one write: a pipe that is writable takes so many at once, without waiting (pipe(7))."""
 _NANOSECONDS: Final = 1_000
 _UID: Final = "log.record.uid"
 _SERVICE: Final = "service.name"
@@ -36,6 +39,9 @@ _COLOURS: Final = (
 class Console:
     """Writes every record to a stream; delivered means written and flushed.
 
+    A reader that stalls holds this destination and nothing else: where the stream has a
+    descriptor that can be waited for, each write waits until it is taken at once.
+
     On a terminal nothing from a record is sent to it that could steer it: control, format and
     other unprintable characters are shown escaped, and continuation lines are set in.
     """
@@ -45,6 +51,9 @@ class Console:
         self._name = name
         self._out = out
         self._line = _readable if (out.isatty() if terminal is None else terminal) else _json_line
+        self._turn = asyncio.Lock()
+        self._descriptor: int | None = None
+        self._torn = b""
 
     @property
     def name(self) -> str:
@@ -54,13 +63,11 @@ class Console:
     async def send(self, request: Request) -> Outcome:
         """See `Destination.send`."""
         try:
-            written = 0
-            for resource_logs, _, record in records_of(request.raw):
-                written += self._out.write(self._line(resource_logs, record).encode())
-                if written >= _CHUNK:
-                    written = 0
-                    await asyncio.sleep(0)
-            self._out.flush()
+            async with self._turn:
+                await self._write(self._torn)
+                lines = (self._line(logs, record) for logs, _, record in records_of(request.raw))
+                for part in _together(line.encode() for line in lines):
+                    await self._write(part)
         except BrokenPipeError:
             return Outcome(Verdict.BLOCKED, "who read the output has gone")
         except (OSError, ValueError) as error:  # ValueError: the stream is closed
@@ -69,6 +76,79 @@ class Console:
 
     async def aclose(self) -> None:
         """See `Destination.aclose`; the stream belongs to who gave it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    async def _write(self, lines: bytes) -> None:
+        """Write whole lines; where that breaks off within one, the next write completes it."""
+        done = 0
+        try:
+            while done < len(lines):
+                done += await self._write_some(lines[done : done + _CHUNK])
+        finally:
+            if done:
+                self._torn = _rest_of_line(lines, done)
+
+    async def _write_some(self, some: bytes) -> int:
+        """Write as much as is taken at once; how many bytes that was."""
+        descriptor = self._own_descriptor()
+        if descriptor is None:
+            self._out.write(some)
+            self._out.flush()
+            await asyncio.sleep(0)
+            return len(some)
+        # Asked again after each wait: another console may have filled the same pipe in between.
+        await asyncio.sleep(0)
+        while not _takes_more(descriptor):
+            await _writable(descriptor)
+        return os.write(descriptor, some)
+
+    def _own_descriptor(self) -> int | None:
+        """The stream's descriptor; None for a stream in memory.
+
+        A duplicate, since only one can wait for a descriptor and other consoles may have the same.
+        """
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.dup(self._out.fileno())
+            except io.UnsupportedOperation:
+                return None
+        return self._descriptor
+
+
+def _takes_more(descriptor: int) -> bool:
+    """Whether a write is taken, or fails, at once; a file on a disk always takes it."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+async def _writable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_writer(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(descriptor)
+
+
+def _together(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines, as many together as one write takes; a longer one alone."""
+    together = b""
+    for line in lines:
+        if together and len(together) + len(line) > _CHUNK:
+            yield together
+            together = b""
+        together += line
+    if together:
+        yield together
+
+
+def _rest_of_line(lines: bytes, done: int) -> bytes:
+    """What is left of the line that ``done`` bytes end within; empty where they end one."""
+    return b"" if lines[done - 1 : done] == b"\n" else lines[done : lines.find(b"\n", done) + 1]
 
 
 def _json_line(resource_logs: ResourceLogs, record: LogRecord) -> str:

@@ -34,6 +34,10 @@ _TOO_LARGE: Final = 413
 _SERVER_ERRORS: Final = range(500, 600)
 _REDIRECTS: Final = range(300, 400)
 _NAMES: Final = {260: "Ingestion Blocked"}
+_MENDS: Final = {
+    404: " (is the endpoint right? /v1/logs is appended to endpoint, "
+    "logs_endpoint is taken as it is)"
+}
 _HTML: Final = re.compile(
     rb"""(?:\xef\xbb\xbf)? \s* (?:<!--.*?-->\s*)* < (?:!doctype\s+html|html) \b""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
@@ -59,7 +63,8 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) 
     text = _html_text(body) if html else _text(content_type, body)
     if status in _REDIRECTS:
         text = f"redirects to {_target(named.get('location', ''))}"
-    reason = one_line(f"{_said(status, url)}{': ' if text else ''}{text}")
+    mend = _MENDS.get(status, "")
+    reason = one_line(f"{_said(status, url)}{mend}{': ' if text else ''}{text}")
     if status in _THROTTLING or status in _SERVER_ERRORS:
         return Outcome(
             Verdict.RETRY,

@@ -13,8 +13,8 @@ import httpx
 
 from bridge import __version__
 from bridge.destinations.otlp_answer import one_line, read_answer, shown
-from bridge.destinations.tls import Tls, context, refusal_in
-from bridge.errors import ConfigError
+from bridge.destinations.tls import Tls, context, network_error_in, refusal_in
+from bridge.errors import ConfigError, proxy_error
 from bridge.model import Outcome, Verdict
 from bridge.payload import Request
 
@@ -58,7 +58,7 @@ class OtlpHttp:
             transport: Stands in for the network.
 
         Raises:
-            ConfigError: a header or a certificate file cannot be used.
+            ConfigError: a header, a certificate file or the environment's proxy cannot be used.
         """
         self._name = name
         self._url = url
@@ -67,13 +67,17 @@ class OtlpHttp:
         self._secrets = tuple(_secrets(headers))
         override = tls.server_name_override if isinstance(tls, Tls) else None
         self._extensions = {"sni_hostname": override} if override else {}
-        self._client = httpx.AsyncClient(
-            headers=self._headers(headers),
-            verify=context(tls) if isinstance(tls, Tls) else tls,
-            timeout=timeout,
-            follow_redirects=False,
-            transport=transport,
-        )
+        sent, trust = self._headers(headers), context(tls) if isinstance(tls, Tls) else tls
+        try:
+            self._client = httpx.AsyncClient(
+                headers=sent,
+                verify=trust,
+                timeout=timeout,
+                follow_redirects=False,
+                transport=transport,
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise proxy_error(error) from error
 
     @property
     def name(self) -> str:
@@ -122,7 +126,8 @@ class OtlpHttp:
                 "check its URL and headers",
             )
         elif isinstance(error, (httpx.TransportError, OSError)):
-            why = f"{type(error).__name__}{': ' if str(error) else ''}{error}"
+            said = network_error_in(error) or str(error)
+            why = f"{type(error).__name__}{': ' if said else ''}{said}"
             outcome = Outcome(Verdict.RETRY, f"no answer from {shown(self._url)}: {why}")
         else:
             outcome = Outcome(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from errno import errorcode
 from pathlib import Path
 
 import httpx
@@ -62,7 +64,19 @@ def refusal_in(error: BaseException) -> str:
         if isinstance(link, ssl.SSLCertVerificationError):
             return f"certificate verification failed: {link.verify_message}"
         if isinstance(link, ssl.SSLError) and not isinstance(link, broken):
-            return str(link)
+            mend = " (is it http:// rather than https://?)"
+            return f"{link}{mend if 'WRONG_VERSION_NUMBER' in str(link) else ''}"
+    return ""
+
+
+def network_error_in(error: BaseException) -> str:
+    """What the operating system said behind an error, such as "Connection refused"; else empty.
+
+    Where every address of a host was tried, the text on top says only that all failed.
+    """
+    for link in _chain(error):
+        if isinstance(link, OSError) and not isinstance(link, ssl.SSLError) and link.errno:
+            return os.strerror(link.errno) if link.errno in errorcode else link.strerror or ""
     return ""
 
 
@@ -89,4 +103,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                yield from _chain(inner)
         error = error.__cause__ or error.__context__

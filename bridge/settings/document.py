@@ -22,6 +22,13 @@ Place: TypeAlias = tuple[str | int, ...]
 _BOOLEANS: Final = {"true": True, "false": False}
 _NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
 _TEXT: Final = "tag:yaml.org,2002:str"
+_TAGS: Final = {
+    yaml.ScalarNode: _TEXT,
+    yaml.MappingNode: "tag:yaml.org,2002:map",
+    yaml.SequenceNode: "tag:yaml.org,2002:seq",
+}
+_MOST_VALUES: Final = 100_000
+"""Values of a document with its aliases written out; a few lines can stand for billions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +68,30 @@ def parse(text: str, where: str) -> Document:
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
+        document = Document()
+        if root is None:
+            return document
+        if _written_out(root, {}) > _MOST_VALUES:
+            what = f"is more than {_MOST_VALUES:,} values with its aliases written out"
+            raise ConfigError(what, where=where)
+        document.data = _Builder(loader, document).build(root, ())
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(text, where, error) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"is not YAML: {error}", where=where) from None
-    document = Document()
-    if root is not None:
-        document.data = _Builder(loader, document).build(root, ())
+    except yaml.reader.ReaderError as error:
+        raise _character_error(text, where, error) from None
+    except RecursionError:
+        raise ConfigError("is nested too deeply", where=where) from None
     return document
+
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; one that contains itself counts once in itself."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        inside = node.value if isinstance(node, yaml.CollectionNode) else ()
+        nodes = (n for item in inside for n in (item if isinstance(item, tuple) else (item,)))
+        known[id(node)] += sum(_written_out(n, known) for n in nodes)
+    return known[id(node)]
 
 
 class _Builder:
@@ -93,12 +116,12 @@ class _Builder:
             self._open.discard(id(node))
 
     def _value(self, node: yaml.Node, path: Place) -> Json:
+        if node.tag != _TAGS[type(node)]:
+            self._report(path, f"the tag {node.tag!r} is not known here; quote the text")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        if node.tag != _TEXT:
-            self._report(path, f"the tag {node.tag!r} is not known here; quote the text")
         plain = isinstance(node, yaml.ScalarNode) and node.style is None
         return scalar(node.value) if plain else node.value
 
@@ -191,3 +214,13 @@ def _syntax_error(text: str, where: str, error: yaml.MarkedYAMLError) -> ConfigE
     line = text.splitlines()[mark.line] if mark.line < len(text.splitlines()) else ""
     hint = 'inside { } or [ ], quote a placeholder: "${env:NAME}"' if "${" in line else ""
     return ConfigError(what, where=f"{where}:{mark.line + 1}:{mark.column + 1}", hint=hint)
+
+
+def _character_error(text: str, where: str, error: yaml.reader.ReaderError) -> ConfigError:
+    before = text[: error.position]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    code = ord(text[error.position])
+    return ConfigError(
+        f"is not YAML: it has the control character U+{code:04X}",
+        where=f"{where}:{line}:{column}",
+    )

@@ -6,6 +6,7 @@ An empty variable counts as unset.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
@@ -155,11 +156,11 @@ def read_overrides(environ: Mapping[str, str]) -> tuple[dict[str, Json], dict[Pl
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each ``BRIDGE_`` variable that means nothing."""
+    """A sentence for each ``BRIDGE_`` variable that means nothing, small letters included."""
     known = {*override_names(), *_OTHER_NAMES}
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
-            guess = nearest(name, sorted(known))
+        if name.upper().startswith(PREFIX) and name not in known:
+            guess = nearest(name.upper(), sorted(known))
             mend = f"; did you mean {guess}?" if guess else ""
             yield f"{name}: unknown variable, ignored{mend}"
 
@@ -259,7 +260,9 @@ class OtlpVariables:
         except ValueError:
             self._put(("timeout",), name, text)
             return
-        if 0 < bare < _SURELY_SECONDS:
+        if not 0 < bare < math.inf:
+            self._put(("timeout",), name, text)
+        elif bare < _SURELY_SECONDS:
             self.warnings.append(
                 f"{name}: {text} is taken as seconds; the variable counts milliseconds, "
                 f"and a timeout that short is never meant"

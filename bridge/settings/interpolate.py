@@ -70,4 +70,6 @@ def _read(path: str, read_file: Callable[[str], str]) -> str:
         raise PlaceholderError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise PlaceholderError(f"cannot read {path}: it is not UTF-8 text") from error
+    except ValueError as error:  # a NUL character
+        raise PlaceholderError(f"cannot read {path!r}: {error}") from error
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")

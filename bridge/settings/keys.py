@@ -73,6 +73,8 @@ class FileKey:
             return f"cannot read the key file: {error.strerror or error}"
         except UnicodeDecodeError:
             return "the key must be one line of printable ASCII"
+        except ValueError as error:  # a NUL character in its path
+            return f"cannot read the key file: {error}"
         if not key or not key.isprintable():
             return "the key must be one line of printable ASCII" if key else "the file is empty"
         self._key, self._signature = key, signature

@@ -165,9 +165,15 @@ def _place_journal(draft: _Draft, variables: Variables) -> None:
             return
         journal["path"] = str(folder / _JOURNAL)
     elif isinstance(path, str):
+        if not path or "\0" in path:
+            text = "must not contain a NUL character" if path else "must not be empty"
+            draft.problems.append(Problem(("journal", "path"), text))
+            return
         if path.startswith("~/") and variables.home:
             path = f"{variables.home}{path[1:]}"
-        journal["path"] = str(Path(path) / _JOURNAL) if path and Path(path).is_dir() else path
+        # A folder that cannot be looked at is no error here: opening the journal says why.
+        in_folder = path.endswith("/") or os.path.isdir(path)  # noqa: PTH112 - Path's raises
+        journal["path"] = str(Path(path) / _JOURNAL) if in_folder else path
 
 
 def _state_folder(variables: Variables) -> Path | None:

@@ -53,8 +53,14 @@ warning.
 **One destination** named `otlp` is made of the standard `OTEL_EXPORTER_OTLP_` variables if an
 endpoint is among them and no destination is configured; they never change a configured one. A bare
 number as timeout counts milliseconds, as the OpenTelemetry specification says; below 100 it is
-taken as seconds, with a warning. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` describe the
-bridge itself and never the entries it forwards.
+taken as seconds, with a warning. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`
+describe the bridge's own telemetry, which does not exist yet: they are not used, and never for the
+entries it forwards.
+
+**Proxies and certificates** of all HTTP connections, to fal and to backends, come from the usual
+variables: `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` are addresses of HTTP proxies, `NO_PROXY`
+hosts with commas between that are reached without one (lower case works as well); `SSL_CERT_FILE`
+and `SSL_CERT_DIR` name the PEM certificates to trust, where `tls.ca_file` does not.
 """
 
 _HEADINGS: Final = {

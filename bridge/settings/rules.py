@@ -7,14 +7,17 @@ those of the types; what has the wrong form is left to the types.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from bridge.errors import ConfigError
 from bridge.model import Json
 from bridge.settings.document import Place, Problem
 from bridge.settings.keys import FileKey
 from bridge.settings.sections import Otlp, Settings, Tls
+from bridge.settings.units import format_duration
 
 NO_KEY: Final = (
     "no fal key: set FAL_KEY, or FAL_KEY_ID and FAL_KEY_SECRET, or give fal.key or fal.key_file"
@@ -40,6 +43,17 @@ def worth_a_word(settings: Settings) -> Iterator[str]:
     """What is accepted, but not what its writer may think."""
     if not settings.poll.late_sweeps:
         yield "poll.late_sweeps: is empty, entries that become visible late are not fetched"
+    if _in_the_open(settings.fal.base_url):
+        yield "fal.base_url: the fal key goes over plain http:// and can be read on the way"
+    if "listen" in settings.admin.model_fields_set:
+        yield "admin.listen: nothing listens yet"
+    every = len(settings.apps) / settings.poll.requests_per_second
+    if every > settings.poll.interval:
+        yield (
+            f"poll.interval: {len(settings.apps)} apps share "
+            f"{settings.poll.requests_per_second:g} requests a second, so that each is looked at "
+            f"every {format_duration(round(every, 1))} at best"
+        )
     for index, destination in enumerate(settings.destinations):
         if isinstance(destination, Otlp):
             yield from (f"destinations[{index}].{text}" for text in _otlp_words(destination))
@@ -53,8 +67,22 @@ def _otlp_words(destination: Otlp) -> Iterator[str]:
         )
     if destination.tls != Tls() and destination.url.startswith("http://"):
         yield "tls: has no effect on an http:// URL"
+    if destination.headers and _in_the_open(destination.url):
+        yield "headers: go over plain http:// and can be read on the way"
     if destination.tls.insecure_skip_verify:
         yield "tls.insecure_skip_verify: the backend's certificate is not checked"
+
+
+def _in_the_open(url: str) -> bool:
+    """Whether what goes to a URL leaves the machine without TLS."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def _keys(fal: dict[str, Json]) -> Iterator[Problem]:
@@ -117,8 +145,8 @@ def _unreadable(file: str) -> str:
     try:
         with Path(file).open("rb"):
             return ""
-    except OSError as error:
-        return f"cannot read the file: {error.strerror or error}"
+    except (OSError, ValueError) as error:  # ValueError: a NUL character
+        return f"cannot read the file: {getattr(error, 'strerror', None) or error}"
 
 
 def _given(data: Json, key: str) -> bool:

@@ -309,7 +309,7 @@ class Journal(Section):
             },
         )
     )
-    """Its file, or an existing folder to put `journal.sqlite` in."""
+    """Its file, or a folder, existing or with a slash at the end, to put `journal.sqlite` in."""
     max_bytes: Annotated[Bytes, Field(ge=1)] = 1024**3
     """The most that undelivered batches may take; then reading pauses until there is room."""
 

@@ -20,13 +20,13 @@ class Account:
         self._limiter = limiter
         self._clock = clock
 
-    async def page(self, app: str, query: Query) -> Page:
-        """Fetch one page for an app when its turn comes.
+    async def page(self, app: str, query: Query, *, troubled: bool) -> Page:
+        """Fetch one page for an app when its turn comes; ``troubled`` after a failure of its own.
 
         Raises:
             ApiError: no usable page; the limiter has been told of a 429 or a refused key.
         """
-        async with self._limiter.slot(app):
+        async with self._limiter.slot(app, troubled=troubled):
             sent = self._clock.monotonic()
             self.requests += 1
             try:

@@ -2,7 +2,8 @@
 
 A request waits for its turn: at most ``concurrency`` are under way, starts are spaced to
 ``requests_per_second`` (with up to a second's worth at once after a pause), and of the apps that
-wait the one served longest ago goes first, so that one app's backlog never starves another.
+wait the one served longest ago goes first, so that one app's backlog never starves another. Apps
+in trouble share half of the places, so that requests that hang do not take them all.
 When the server throttles, all starts are held back and the budget is lowered for a while; when
 the key is refused, one request at a time finds out whether it is good again.
 """
@@ -10,9 +11,9 @@ the key is refused, one request at a time finds out whether it is good again.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
@@ -24,6 +25,14 @@ _LONGEST_ASKED: Final = 600.0
 _LOWEST_SHARE: Final = 0.1
 _RECOVERY: Final = 1.02
 _SOON: Final = 1e-6  # less than a timer can tell
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    order: tuple[int, int]
+    app: str
+    troubled: bool
+    granted: asyncio.Future[None]
 
 
 class Limiter:
@@ -40,18 +49,21 @@ class Limiter:
         self._hold = 0.0
         self._served: dict[str, int] = {}
         self._turns = count()
-        self._waiting: list[tuple[int, int, str, asyncio.Future[None]]] = []
+        self._troubled = 0
+        self._waiting: list[_Waiter] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def slot(self, app: str) -> AsyncIterator[None]:
-        """Wait for this app's turn and hold a place while the request runs."""
-        await self._turn(app)
+    async def slot(self, app: str, *, troubled: bool = False) -> AsyncIterator[None]:
+        """Wait for this app's turn and hold a place while the request runs.
+
+        ``troubled`` says that the app's last request failed.
+        """
+        await self._turn(app, troubled=troubled)
         try:
             yield
         finally:
-            self._under_way -= 1
-            self._grant()
+            self._release(troubled=troubled)
 
     def succeeded(self) -> None:
         """A page came: end any hold and win the budget back, little by little."""
@@ -75,33 +87,50 @@ class Limiter:
         self._held_until = max(self._held_until, now + wait)
         return self._held_until - now
 
-    async def _turn(self, app: str) -> None:
+    async def _turn(self, app: str, *, troubled: bool) -> None:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (self._served.get(app, -1), next(self._turns), app, granted))
+        order = (self._served.get(app, -1), next(self._turns))
+        waiter = _Waiter(order, app, troubled, granted)
+        self._waiting.append(waiter)
         self._grant()
         try:
             await granted
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
-                self._under_way -= 1
-                self._grant()
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            else:
+                self._release(troubled=troubled)
             raise
+
+    def _release(self, *, troubled: bool) -> None:
+        self._under_way -= 1
+        self._troubled -= troubled
+        self._grant()
 
     def _grant(self) -> None:
         """Grant every slot that is due; come back by timer for the next one."""
-        while self._waiting and self._under_way < self._places:
+        while waiter := self._next():
             now = self._clock.monotonic()
             wait = max(self._next_start - 1.0, self._held_until) - now
             if wait > _SOON:
                 self._wake_in(wait)
                 return
-            _, _, app, granted = heapq.heappop(self._waiting)
-            if granted.done():
-                continue
-            self._served[app] = next(self._turns)
+            self._waiting.remove(waiter)
+            self._served[waiter.app] = next(self._turns)
             self._under_way += 1
+            self._troubled += waiter.troubled
             self._next_start = max(self._next_start, now) + 1 / (self._rate * self._share)
-            granted.set_result(None)
+            waiter.granted.set_result(None)
+
+    def _next(self) -> _Waiter | None:
+        """Who goes next, if there is a place for anyone who waits."""
+        if self._under_way >= self._places:
+            return None
+        full = self._troubled >= max(1, self._concurrency // 2)
+        # One whose wait was cancelled takes itself off the list when it gets to run.
+        waiting = (w for w in self._waiting if not w.granted.done())
+        eligible = (w for w in waiting if not (full and w.troubled))
+        return min(eligible, key=lambda w: w.order, default=None)
 
     @property
     def _places(self) -> int:

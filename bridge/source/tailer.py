@@ -337,7 +337,9 @@ class Tailer:
         """One page, however long it takes: a failed request does not spoil the walk it is for."""
         while True:
             try:
-                page = await self._account.page(self.name, query)
+                page = await self._account.page(
+                    self.name, query, troubled=bool(self._asking.reason)
+                )
             except (ApiLimitRefused, ApiAnswerTooLarge):
                 raise
             except ApiError as error:

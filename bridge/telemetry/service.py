@@ -64,7 +64,7 @@ class CaughtUp(Event):
     @property
     def text(self) -> str:
         """See `Event.text`."""
-        dead = f", {self.dead_lettered:,} of them as dead letters" if self.dead_lettered else ""
+        dead = f"; {self.dead_lettered:,} dead letters are kept" if self.dead_lettered else ""
         return f"caught up: {self.read:,} entries read, everything is delivered{dead}"
 
 

@@ -265,3 +265,38 @@ def test_help_imports_nothing_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        (
+            "--help >/dev/full",
+            1,
+            "fal-log-bridge: cannot write the output: No space left on device",
+        ),
+        ("config schema >/dev/full", 1, "fal-log-bridge: cannot write the output: No space left"),
+        ("--version >/dev/full 2>&1", 1, ""),
+        ("--version >&-", 0, ""),
+        ("--version >&- 2>&-", 0, ""),
+        ("run >&-", 2, "fal-log-bridge: no config file"),
+        ("run 2>&-", 2, ""),
+        ("run 2>/dev/full", 2, ""),
+        ("run --once --timeout 0", 2, "Usage: fal-log-bridge run"),
+    ],
+)
+def test_no_output_changes_the_exit_code(line: str, code: int, said: str) -> None:
+    """A closed or full output is no traceback and no other exit code."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m bridge {line}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"HOME": "/home-of-nobody", "NO_COLOR": "1"},
+        timeout=60,
+    )
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

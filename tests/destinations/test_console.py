@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
 import json
 import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
 
 import pytest
 from destinations.requests import NOON, request
@@ -191,3 +196,103 @@ def test_a_large_request_lets_others_run() -> None:
         return turns
 
     assert asyncio.run(main()) > 10
+
+
+def _drained(reading: int) -> bytes:
+    """Everything up to the end of a pipe."""
+    parts = []
+    while part := os.read(reading, 65_536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, IO[bytes]]]:
+    """A pipe of the smallest size: what reads it, and the stream that writes to it."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4_096)
+    with os.fdopen(writing, "wb") as out:
+        yield reading, out
+    os.close(reading)
+
+
+@pytest.mark.parametrize("length", [100, 10_000])
+def test_a_stalled_reader_holds_nothing_else(pipe: tuple[int, IO[bytes]], length: int) -> None:
+    """The send waits and can be given up; the loop runs on; every line is whole in the end."""
+    reading, out = pipe
+    uids = [str(n) for n in range(100)]
+
+    async def main() -> Outcome:
+        console = Console("console", out)
+        sending = asyncio.create_task(console.send(request(*uids, body="x" * length)))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not sending.done()
+        sending.cancel()
+        assert (await asyncio.gather(sending, return_exceptions=True))[0].__class__ is (
+            asyncio.CancelledError
+        )
+        draining = asyncio.create_task(asyncio.to_thread(_drained, reading))
+        outcome = await console.send(request(*uids, body="x" * length))
+        await console.aclose()
+        out.close()
+        lines = (await draining).splitlines()
+        seen = [json.loads(line)["uid"] for line in lines]
+        assert seen[-len(uids) :] == uids
+        assert 0 < len(seen) - len(uids) < len(uids)
+        return outcome
+
+    assert asyncio.run(main()) == Outcome(Verdict.DELIVERED)
+
+
+def test_two_consoles_on_one_stalled_pipe(pipe: tuple[int, IO[bytes]]) -> None:
+    """Both wait for the same pipe, and both finish with whole lines."""
+    reading, out = pipe
+
+    async def main() -> None:
+        consoles = [Console(name, out) for name in "ab"]
+        sent = request(*map(str, range(50)), body="x" * 500)
+        sends = [asyncio.create_task(console.send(sent)) for console in consoles]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        draining = asyncio.create_task(asyncio.to_thread(_drained, reading))
+        assert await asyncio.gather(*sends) == [Outcome(Verdict.DELIVERED)] * 2
+        for console in consoles:
+            await console.aclose()
+        out.close()
+        assert len([json.loads(line) for line in (await draining).splitlines()]) == 100
+
+    asyncio.run(main())
+
+
+def test_a_reader_that_has_gone(pipe: tuple[int, IO[bytes]]) -> None:
+    """A broken pipe blocks by name."""
+    reading, out = pipe
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, reading)
+    os.close(nowhere)
+    outcome = asyncio.run(Console("console", out).send(request("u")))
+    assert outcome == Outcome(Verdict.BLOCKED, "who read the output has gone")
+
+
+def test_a_file_is_written_directly(tmp_path: Path) -> None:
+    """A file on a disk cannot be waited for, and need not be."""
+    with (tmp_path / "out").open("wb") as out:
+        outcome = asyncio.run(Console("console", out).send(request("u1", "u2")))
+    assert outcome == Outcome(Verdict.DELIVERED)
+    assert len((tmp_path / "out").read_text().splitlines()) == 2
+
+
+def test_a_full_disk_is_tried_again() -> None:
+    """No space left is told, and nothing counts as delivered."""
+    with Path("/dev/full").open("wb", buffering=0) as out:
+        outcome = asyncio.run(Console("console", out).send(request("u")))
+    assert outcome.verdict is Verdict.RETRY
+    assert "No space left" in outcome.reason
+
+
+def test_a_closed_stream_is_no_delivery(tmp_path: Path) -> None:
+    """Whoever closed it, nothing was written."""
+    with (tmp_path / "out").open("wb") as out:
+        console = Console("console", out)
+    assert asyncio.run(console.send(request("u"))).verdict is Verdict.RETRY

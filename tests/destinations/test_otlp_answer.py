@@ -275,3 +275,10 @@ def test_one_line_is_bounded_and_printable() -> None:
 def test_urls_are_shown_without_secrets(url: str, expected: str) -> None:
     """User, password, query and fragment are left out."""
     assert shown(url) == expected
+
+
+def test_a_wrong_path_is_told_with_its_mend() -> None:
+    """A 404 is most often /v1/logs twice, or not at all."""
+    outcome = read_answer(404, {}, b"no such path", "http://b.test/v1/logs/v1/logs")
+    assert "is the endpoint right?" in outcome.reason
+    assert outcome.reason.endswith(": no such path")

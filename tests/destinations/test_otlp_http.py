@@ -408,3 +408,61 @@ def test_the_usual_variables_name_a_proxy(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert asyncio.run(main()) == Outcome(Verdict.DELIVERED)
     assert targets == [f"POST {URL} HTTP/1.1\r\n".encode()]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "what"),
+    [
+        ("socks5://127.0.0.1:1", "a SOCKS proxy is not supported"),
+        ("ftp://user:pa55w0rd@127.0.0.1", "the proxy's address cannot be used"),
+        ("http://[::1", "the proxy's address cannot be used"),
+    ],
+)
+def test_an_unusable_proxy_is_a_setting(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, what: str
+) -> None:
+    """A proxy variable that cannot be used is named, and its password is not."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigError) as caught:
+        OtlpHttp("b", "http://b.test", {}, compression="gzip", timeout=1.0, tls=Tls())
+    assert str(caught.value).startswith("the proxy variables (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)")
+    assert what in str(caught.value)
+    assert "pa55w0rd" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_refused_connection_is_named(host: str) -> None:
+    """What the system said is told, also where several addresses were tried."""
+
+    async def main() -> Outcome:
+        url = f"http://{host}:1/v1/logs"
+        destination = OtlpHttp("b", url, {}, compression="gzip", timeout=5.0, tls=Tls())
+        try:
+            return await destination.send(request("u"))
+        finally:
+            await destination.aclose()
+
+    outcome = asyncio.run(main())
+    assert outcome.verdict is Verdict.RETRY
+    assert "refused" in outcome.reason.lower()
+
+
+def test_https_to_a_plain_port_is_told_with_its_mend() -> None:
+    """A backend that speaks plain HTTP gets a hint."""
+
+    async def main() -> Outcome:
+        async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await writer.drain()
+
+        async with serving(plain) as port:
+            url = f"https://127.0.0.1:{port}/v1/logs"
+            destination = OtlpHttp("b", url, {}, compression="gzip", timeout=5.0, tls=Tls())
+            outcome = await destination.send(request("u"))
+            await destination.aclose()
+            return outcome
+
+    outcome = asyncio.run(main())
+    assert outcome.verdict is Verdict.BLOCKED
+    assert "is it http:// rather than https://?" in outcome.reason

@@ -96,6 +96,9 @@ def test_an_alias_of_a_merging_mapping() -> None:
         ("m: &m {x: 1}\nb: {<<: *m, y: 1, y: 2}\n", ("b", "y"), "is given twice"),
         ("a: &a [*a]\n", ("a", 0), "contains itself"),
         ("a: !secret x\n", ("a",), "the tag '!secret' is not known"),
+        ("a: !secret {x: 1}\n", ("a",), "the tag '!secret' is not known"),
+        ("a: !!set {x}\n", ("a",), "the tag 'tag:yaml.org,2002:set' is not known"),
+        ("a: !secret [x]\n", ("a",), "the tag '!secret' is not known"),
         ("? [x]\n: 1\n", (), "has a key that is not text"),
     ],
 )
@@ -126,9 +129,30 @@ def test_syntax_errors(text: str, place: str) -> None:
 
 
 def test_control_characters_are_a_syntax_error() -> None:
-    """A character that YAML does not allow is an error too."""
-    with pytest.raises(ConfigError, match="is not YAML"):
-        parse("a: \x00", "config.yaml")
+    """A character that YAML does not allow is an error too, one line with its place."""
+    with pytest.raises(ConfigError) as caught:
+        parse("a: 1\nb: \x00", "config.yaml")
+    assert str(caught.value) == (
+        "config.yaml:2:4: is not YAML: it has the control character U+0000"
+    )
+
+
+@pytest.mark.parametrize("text", ["[" * 5_000, "a: " + "[" * 900 + "]" * 900, "a: " + "{b: " * 900])
+def test_deep_nesting_is_refused(text: str) -> None:
+    """However deep it is, the error is one line."""
+    with pytest.raises(ConfigError, match=r"\Aconfig\.yaml: is nested too deeply\Z"):
+        parse(text, "config.yaml")
+
+
+@pytest.mark.parametrize("form", ["[{}]", "{{<<: [{}]}}"])
+def test_a_few_lines_that_stand_for_billions_are_refused(form: str) -> None:
+    """Aliases of aliases are counted before they are written out."""
+    lines = ["a0: &a0 {x: 1}"]
+    for n in range(1, 40):
+        aliases = ", ".join([f"*a{n - 1}"] * 9)
+        lines.append(f"a{n}: &a{n} {form.format(aliases)}")
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        parse("\n".join(lines), "config.yaml")
 
 
 def test_an_unquoted_placeholder_gets_a_hint() -> None:

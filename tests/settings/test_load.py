@@ -205,12 +205,15 @@ def test_process_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ("more", "warning"),
     [
         ("poll: {late_sweeps: []}", "poll.late_sweeps: is empty"),
+        ("poll: {requests_per_second: 0.5}", "poll.interval: 1 apps share 0.5 requests a second"),
         ("poll: {late_sweeps: [1s]}", None),
         ("", None),
     ],
 )
-def test_no_late_sweeps_warn(loaded: Loaded, more: str, warning: str | None) -> None:
-    """Without sweeps late entries are not fetched: not in silence."""
+def test_polls_that_do_less_than_they_seem_to_warn(
+    loaded: Loaded, more: str, warning: str | None
+) -> None:
+    """No sweeps, or a budget that stretches the interval: not in silence."""
     warnings = loaded(f"{MINIMAL}{more}\n").warnings
     assert [w.startswith(warning or "?") for w in warnings] == ([True] if warning else [])
 
@@ -229,3 +232,82 @@ def test_otlp_warnings(loaded: Loaded, keys: str, warning: str | None) -> None:
     warnings = loaded(MINIMAL.replace("type: console", f"type: otlp, {keys}")).warnings
     assert len(warnings) == (warning is not None)
     assert all(w.startswith("destinations[0].") and str(warning) in w for w in warnings)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("''", "journal.path (line 5): must not be empty"), ('"a\\0b"', "a NUL character")],
+)
+def test_a_journal_path_that_is_none(refused: Callable[..., str], path: str, words: str) -> None:
+    """Neither nothing nor a NUL names a file."""
+    assert words in refused(f"{MINIMAL}\njournal: {{path: {path}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/nowhere/to/be/", "/nowhere/to/be/journal.sqlite"),
+        ("/nowhere/to/be", "/nowhere/to/be"),
+        (f"/{'x' * 5_000}", f"/{'x' * 5_000}"),
+    ],
+)
+def test_a_slash_at_the_end_means_a_folder(loaded: Loaded, path: str, place: str) -> None:
+    """Whether or not it is there; what cannot be looked at is left for the opening to refuse."""
+    assert str(loaded(f"{MINIMAL}\njournal: {{path: {path}}}\n").journal.path) == place
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://fal.example.com", True),
+        ("http://10.0.0.1:1", True),
+        ("https://fal.example.com", False),
+        ("http://localhost:9845", False),
+        ("http://127.0.0.2:9845", False),
+        ("http://[::1]:9845", False),
+    ],
+)
+def test_a_key_in_the_open_deserves_a_word(loaded: Loaded, url: str, warned: bool) -> None:
+    """Plain http:// to another machine shows the key to whoever listens."""
+    warnings = loaded(environ={"BRIDGE_FAL__BASE_URL": url}).warnings
+    assert any("plain http://" in warning for warning in warnings) is warned
+
+
+def test_variables_in_small_letters_are_told(loaded: Loaded) -> None:
+    """They are not read, and the right name is given."""
+    (warning,) = loaded(environ={"bridge_poll__interval": "5s"}).warnings
+    assert warning.endswith("unknown variable, ignored; did you mean BRIDGE_POLL__INTERVAL?")
+
+
+def test_a_listening_address_deserves_a_word(loaded: Loaded) -> None:
+    """Nothing listens yet."""
+    (warning,) = loaded(environ={"BRIDGE_ADMIN__LISTEN": "127.0.0.1:1"}).warnings
+    assert warning == "admin.listen: nothing listens yet"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MINIMAL.replace('key: "id:the-secret-of-fal"', 'key_file: "a\\0b"'),
+        MINIMAL.replace('"id:the-secret-of-fal"', '"${file:a\\0b}"'),
+        MINIMAL.replace(
+            "{name: out, type: console}",
+            '{name: out, type: otlp, endpoint: "https://b.test", tls: {ca_file: "a\\0b"}}',
+        ),
+    ],
+    ids=["key_file", "placeholder", "tls"],
+)
+def test_a_path_that_cannot_be(refused: Callable[..., str], text: str) -> None:
+    """A NUL character in any path is a problem at its place."""
+    message = refused(text)
+    assert "embedded null byte" in message
+    assert "\0" not in message
+
+
+@pytest.mark.parametrize("written", ["-5000", "0", "inf"])
+def test_an_impossible_timeout_is_shown_as_given(refused: Callable[..., str], written: str) -> None:
+    """The variable's own number, not what it would be in seconds."""
+    otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}
+    text = MINIMAL.replace("destinations: [{name: out, type: console}]\n", "")
+    message = refused(text, {**otlp, "OTEL_EXPORTER_OTLP_TIMEOUT": written})
+    assert f"not '{written}'" in message or f"not {written}" in message

@@ -123,6 +123,39 @@ def test_a_refused_key_is_tried_by_one_request_at_a_time_and_ever_more_seldom() 
     assert sum(at < 8 for at in times) <= 10
 
 
+def test_apps_whose_requests_hang_leave_places_for_the_others() -> None:
+    """Eight apps in trouble, each request of theirs hanging for half a minute."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async def hanging(app: str) -> None:
+            async with limiter.slot(app, troubled=True):
+                await asyncio.sleep(30)
+
+        stuck = [asyncio.ensure_future(hanging(f"stuck {n}")) for n in range(8)]
+        await asyncio.sleep(1)
+        for _ in range(20):
+            await ask(limiter, starts, "healthy", 0.1)
+        await asyncio.gather(*stuck)
+
+    assert watch(body)[-1][0] < 6
+
+
+def test_a_turn_that_comes_with_its_cancellation_harms_nobody() -> None:
+    """The place that becomes free goes to the next one who still waits."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        first = asyncio.ensure_future(ask(limiter, starts, "a", 1))
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(ask(limiter, starts, "b"))
+        third = asyncio.ensure_future(ask(limiter, starts, "c"))
+        await asyncio.sleep(0)
+        first.cancel()
+        second.cancel()
+        await asyncio.gather(first, second, third, return_exceptions=True)
+
+    assert [app for _, app in watch(body, concurrency=1)] == ["a", "c"]
+
+
 def test_a_cancelled_wait_gives_its_turn_back() -> None:
     """Shutting one app down leaves the others their places."""
 
