@@ -210,9 +210,7 @@ def test_process_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("", None),
     ],
 )
-def test_polls_that_do_less_than_they_seem_to_warn(
-    loaded: Loaded, more: str, warning: str | None
-) -> None:
+def test_polls_that_do_less_than_asked_warn(loaded: Loaded, more: str, warning: str | None) -> None:
     """No sweeps, or a budget that stretches the interval: not in silence."""
     warnings = loaded(f"{MINIMAL}{more}\n").warnings
     assert [w.startswith(warning or "?") for w in warnings] == ([True] if warning else [])
