@@ -64,8 +64,8 @@ class CaughtUp(Event):
     @property
     def text(self) -> str:
         """See `Event.text`."""
-        dead = f"; {self.dead_lettered:,} dead letters are kept" if self.dead_lettered else ""
-        return f"caught up: {self.read:,} entries read, everything is delivered{dead}"
+        kept = f"; kept as dead letters: {self.dead_lettered:,}" if self.dead_lettered else ""
+        return f"caught up: {self.read:,} entries read, everything is delivered{kept}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ def test_record_too_large_for_the_backend(command: Command, opened: ExitStack) -
     assert ended.code == 0, ended.err
     assert not difference(backend, _messages(lines))
     assert "dead letter" in ended.err
-    assert "1 of them as dead letters" in ended.err.splitlines()[-1]
+    assert "kept as dead letters: 1" in ended.err.splitlines()[-1]
 
 
 def test_journal_full(command: Command, opened: ExitStack) -> None:
