@@ -188,12 +188,12 @@ class Walk:
         elif low is None:
             self._raise_limit(len(shown), settled=True)
         else:
-            self._top = shown[0].tick
+            self._top = shown[0].tick if self._top is None else self._top
             self._descend(shown, low)
 
     @property
     def _empties_wanted(self) -> int:
-        if self._ceiling is None:
+        if self._bounds.until is None:  # the live edge, and nothing was left above it
             return 1
         return 2 if self._anchor is None else 3
 
@@ -221,12 +221,7 @@ class Walk:
         same_millisecond = self._bottom is not None and _ceil_ms(low + 1) == _ceil_ms(
             self._bottom + 1
         )
-        self._bottom = low
-        self._empty_below = None
-        self._empties = 0
-        self._crowd = None
-        self._compared = False
-        self._overlap = _contents_at(low, shown)
+        self._stand_at(low, _contents_at(low, shown))
         if low < self._floor or self._shows_anchor(low):
             self.done = True
         else:
@@ -304,8 +299,14 @@ class Walk:
             self.done = True
             return
         self._bounds = replace(self._bounds, until=self._bottom)
-        self._ask, self._bottom, self._overlap = _Ask.ROUNDED, None, Counter()
-        self._empties, self._crowd, self._empty_below, self._compared = 0, None, None, False
+        self._ask = _Ask.ROUNDED
+        self._stand_at(None, Counter())
+
+    def _stand_at(self, bottom: Tick | None, overlap: Counter[bytes]) -> None:
+        """Go on from here; what was learned about the bottom before no longer holds."""
+        self._bottom, self._overlap = bottom, overlap
+        self._empties, self._empty_below = 0, None
+        self._crowd, self._compared = None, False
 
     def _may_be_cut(self, size: int) -> bool:
         """Whether a page of this size may be cut by our limit or by a cap of the server's."""

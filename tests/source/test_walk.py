@@ -167,6 +167,22 @@ def test_a_crowded_tick_behind_a_cap_is_a_gap_and_hides_nothing_else(cut: int) -
     assert all(found[content_hash(other)] == 1 for other in others)
 
 
+def test_below_a_crowd_at_the_live_edge_an_empty_answer_is_not_believed_either() -> None:
+    """From there on the walk is over a closed window; its newest tick stays what it was."""
+    crowd = [build(T0, f"m{n}") for n in range(150)]
+    below = [build(T0 - n * 7_000, f"below {n}") for n in range(1, 50)]
+    ahead = build(T0 + 3_600_000_000, "ahead")
+    fake = Server([*crowd, *below, ahead], caps=[100])
+    walk = Walk(floor=T0 - 1_000_000, ceiling=None, anchor=None, limit=1000)
+    doubtful = True
+    while not walk.done:
+        blank = bool(walk.gaps) and doubtful
+        doubtful = doubtful and not blank
+        walk.take(Page((), None) if blank else fake.page(walk.bounds))
+    assert expected([*below, ahead], T0 - 1_000_000, None) <= bag(walk.found())
+    assert walk.top == ahead.tick
+
+
 @pytest.mark.parametrize("ties", [100, 500, 1_000])
 def test_a_round_number_of_ties_and_nothing_else_arrives(ties: int) -> None:
     """It may have been cut for all that can be seen, so a gap is named; but all are there."""
