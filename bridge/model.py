@@ -129,7 +129,8 @@ class AppRecord:
     ``stream`` names the API dialect and app id that the position belongs to, ``filters`` the rest
     of the selection, both as canonical JSON; ``position`` is the tick below which everything the
     API showed has been journaled. ``swept`` holds, for each age in ticks, the tick below which
-    everything was read again at that age.
+    everything was read again at that age. From ``ledger_from`` on the journal still knows the
+    fingerprint of every entry it took; None for "from the position on", at the start.
     """
 
     name: str
@@ -137,6 +138,55 @@ class AppRecord:
     filters: str
     position: Tick
     swept: Mapping[Tick, Tick] = field(default_factory=dict)
+    ledger_from: Tick | None = None
+
+
+class ReadKind(StrEnum):
+    """What a walk was for (design, "Three kinds of read"; an audit repairs)."""
+
+    LIVE = "live"
+    BACKLOG = "backlog"
+    SWEEP = "sweep"
+    REPAIR = "repair"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One completed walk over ``[floor, ceiling)``, begun at server time ``at``, in ``pages``."""
+
+    kind: ReadKind
+    floor: Tick
+    ceiling: Tick
+    at: Tick
+    pages: int
+
+
+class GapKind(StrEnum):
+    """Why a stretch cannot be proved complete."""
+
+    CROWDED = "crowded"
+    """More entries share its ticks than any page shows."""
+    RETENTION = "retention"
+    """It may have left the API before it was read."""
+    UNREADABLE = "unreadable"
+    """The API fails for it while it answers for others; it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch ``[floor, ceiling)`` that cannot be proved complete, recorded as such.
+
+    ``at_least`` is how many entries are known to be in it, all of them journaled.
+    """
+
+    kind: GapKind
+    floor: Tick
+    ceiling: Tick
+    at_least: int
+
+
+Encode: TypeAlias = Callable[[Sequence[Identified], Sequence[Gap]], Sequence[Encoded]]
+"""Entries, then one record for each gap, as batches in that order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +195,19 @@ class Append:
 
     ``found`` is everything the walk saw in its window, oldest first; the journal encodes only
     what it has not seen before. ``position`` and ``swept`` (see `AppRecord`) are where the app
-    stands once this is stored.
+    stands once this is stored. ``gaps`` are what the walk could not prove: one that is new becomes
+    a record too, one that is known counts by its largest ``at_least``. ``closed`` are gaps that
+    turned out whole.
     """
 
     app: str
     found: Sequence[Identified]
     position: Tick
-    encode: Callable[[Sequence[Identified]], Sequence[Encoded]]
+    encode: Encode
+    read: Read
     swept: Mapping[Tick, Tick] = field(default_factory=dict)
+    gaps: Sequence[Gap] = ()
+    closed: Sequence[Gap] = ()
 
 
 @dataclass(frozen=True, slots=True)

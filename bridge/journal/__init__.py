@@ -11,7 +11,13 @@ The promise, in words:
 5. A batch is removed only when every destination in use has passed it.
 6. ``max_bytes`` bounds the live batches. At the bound only `append` is refused (`JournalFull`,
    nothing moved); cursors, dead letters and clean-up go on, so that the journal empties.
-7. One process at a time. A corrupt, foreign or newer file stops the start and is never replaced.
+7. One process at a time. A corrupt, foreign or newer file stops the start and is never replaced;
+   an older one is brought up to date in one transaction.
+8. The fingerprints are a ledger: kept for a configured time within a bound of their own, and
+   beyond both as long as a read may still return them. From an app's ``ledger_from`` on it is
+   whole. It says which batch an entry went into; beside it stand the reads that filled those
+   batches, and when each destination acknowledged them.
+9. A gap is stored in the transaction of the walk that could not prove it, once.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Tick
+from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Gap, Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class Backlog:
     batches: int
     records: int
     oldest: Tick | None
+    dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,8 @@ class Journal(Protocol):
     async def begin(self, record: AppRecord) -> None:
         """Commit a new app's start, or a known app's new stream and filters.
 
-        The position and the sweep cursors of a known app are kept.
+        The position and the sweep cursors of a known app are kept. What it took under another
+        selection cannot be compared with this one, so its ledger begins at the position then.
         """
         ...
 
@@ -66,18 +74,28 @@ class Journal(Protocol):
     async def append(self, append: Append) -> Appended:
         """Store a proved walk: unseen entries as batches, fingerprints, position.
 
-        An append that adds no entry and raises neither the position nor a sweep cursor by at
-        least a minute of ticks commits nothing (an idle app costs no disk write); the caller keeps
-        them. A sweep age that is stored for the first time counts as raised; one that is not
-        among the append's is forgotten with the next commit.
+        An append that adds no entry, opens or closes no gap, and raises neither the position nor
+        a sweep cursor by at least a minute of ticks commits nothing (an idle app costs no disk
+        write); the caller keeps them. A sweep age that is stored for the first time counts as
+        raised; one that is not among the append's is forgotten with the next commit. A gap that
+        closed and is found again is open again, without a second record.
 
         Raises:
             JournalFull: live batches fill the journal; nothing was stored or moved.
         """
         ...
 
-    async def prune(self, app: str, below: Tick) -> None:
-        """Forget the app's fingerprints below a tick that no read may return again."""
+    async def gaps(self, app: str) -> Sequence[Gap]:
+        """The app's open gaps, oldest first."""
+        ...
+
+    async def prune(self, app: str, *, needed: Tick, kept: Tick) -> None:
+        """Forget old fingerprints of the app, and what is told of the batches they went into.
+
+        Those below ``kept`` go; of those from there up to ``needed``, below which no read may
+        return anything again, the oldest go while the ledger is over its bound. ``ledger_from``
+        rises accordingly.
+        """
         ...
 
     async def attach(self, destination: str) -> int:

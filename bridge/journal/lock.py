@@ -26,7 +26,7 @@ class Lock:
         self._path = journal.with_name(f"{journal.name}.lock")
         self._fd: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._fd)
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError as error:
@@ -46,3 +46,33 @@ class Lock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def is_held(journal: Path) -> bool:
+    """Does a process hold the journal at this moment?
+
+    Raises:
+        OSError: the lock file is there but cannot be opened.
+    """
+    try:
+        fd = os.open(journal.with_name(f"{journal.name}.lock"), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _take(fd: int) -> None:
+    """Lock for one alone; who only looks (`is_held`) shares it for a moment and is no rival."""
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        else:
+            return

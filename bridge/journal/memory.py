@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from bridge.clock import Clock
 from bridge.errors import JournalError
@@ -19,9 +20,52 @@ from bridge.model import (
     Batch,
     DeadLetter,
     Encoded,
+    Gap,
     Identified,
+    Read,
     Tick,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Where a journaled entry lies in time, borrowed or not, and the batch it went into."""
+
+    tick: Tick
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A read that filled batches; ``late_by`` is how late the latest and the median find was."""
+
+    app: str
+    read: Read
+    journaled_at: Tick
+    added: int
+    first_seq: int
+    last_seq: int
+    late_by: tuple[Tick | None, Tick | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A destination passed the batches after ``after``, up to and including ``cursor``."""
+
+    destination: str
+    after: int
+    cursor: int
+    at: Tick
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGap:
+    """A gap with the batch of its record."""
+
+    gap: Gap
+    seq: int
+    found_at: Tick
+    closed_at: Tick | None = None
 
 
 @dataclass(slots=True)
@@ -29,9 +73,14 @@ class Contents:
     """What a disk would hold; readable by tests."""
 
     apps: dict[str, AppRecord] = field(default_factory=dict)
-    seen: defaultdict[str, dict[tuple[Tick | None, bytes], Tick]] = field(
+    seen: defaultdict[str, dict[rules.Key, Fingerprint]] = field(
         default_factory=lambda: defaultdict(dict)
     )
+    gaps: defaultdict[str, dict[rules.GapKey, KeptGap]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    reads: list[Noted] = field(default_factory=list)
+    acks: list[Acknowledged] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
     last_seq: int = 0
     cursors: dict[str, int] = field(default_factory=dict)
@@ -41,10 +90,18 @@ class Contents:
 class MemoryJournal:
     """A `Journal` that forgets everything with the process."""
 
-    def __init__(self, *, max_bytes: int, clock: Clock, contents: Contents | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        clock: Clock,
+        ledger_bytes: int = rules.LEDGER_BYTES,
+        contents: Contents | None = None,
+    ) -> None:
         """``contents`` are another one's, to stand for a file opened again."""
         self.contents = contents or Contents()
         self._max_bytes = max_bytes
+        self._ledger_bytes = ledger_bytes
         self._clock = clock
         self._in_use: set[str] = set()
         self._closed = False
@@ -53,7 +110,10 @@ class MemoryJournal:
     def copy(self) -> MemoryJournal:
         """An independent one with the same contents and the same destinations in use."""
         twin = MemoryJournal(
-            max_bytes=self._max_bytes, clock=self._clock, contents=deepcopy(self.contents)
+            max_bytes=self._max_bytes,
+            clock=self._clock,
+            ledger_bytes=self._ledger_bytes,
+            contents=deepcopy(self.contents),
         )
         twin._in_use = set(self._in_use)
         return twin
@@ -67,8 +127,11 @@ class MemoryJournal:
         """See `Journal.begin`."""
         await self._turn()
         known = self.contents.apps.get(record.name, record)
+        start = rules.ledger_start(known)
+        if (known.stream, known.filters) != (record.stream, record.filters):
+            start = max(start, known.position)
         self.contents.apps[record.name] = replace(
-            record, position=known.position, swept=known.swept
+            record, position=known.position, swept=known.swept, ledger_from=start
         )
 
     async def anchor(self, app: str, at_or_below: Tick) -> Anchor | None:
@@ -88,36 +151,51 @@ class MemoryJournal:
         if not self._has_room():
             raise rules.full(self._max_bytes, self._furthest_behind(), where=append.app)
         seen = self.contents.seen[append.app]
-        distinct: dict[tuple[Tick | None, bytes], Identified] = {}
-        for item in append.found:
-            distinct.setdefault(rules.key_of(item), item)
-        missing = {key: item for key, item in distinct.items() if key not in seen}
-        encoded = list(append.encode(list(missing.values()))) if missing else []
-        rules.check_encoded(append.app, list(missing.values()), encoded)
-        seen.update((key, item.tick) for key, item in missing.items())
-        for batch in encoded:
-            self._store(append.app, batch)
-        standing = rules.standing_after(record, append, added=len(missing))
+        entries = rules.distinct(append.found)
+        missing = {key: item for key, item in entries.items() if key not in seen}
+        known = self.contents.gaps[append.app]
+        made = rules.gap_changes(
+            append, {key: (kept.gap, kept.closed_at is None) for key, kept in known.items()}
+        )
+        seqs = self._store(append, list(missing.values()), made.new)
+        for (key, item), seq in zip(missing.items(), seqs, strict=False):
+            seen[key] = Fingerprint(item.tick, seq)
+        self._keep_gaps(append.app, made, seqs[len(missing) :])
+        standing = rules.standing_after(record, append, added=len(missing), gaps=made)
         if standing is not None:
             self.contents.apps[append.app] = standing
         self._announce()
         return Appended(
             added=len(missing),
-            known=len(distinct) - len(missing),
-            last_seq=self.contents.last_seq if missing else None,
+            known=len(entries) - len(missing),
+            last_seq=seqs[-1] if seqs else None,
         )
 
-    async def prune(self, app: str, below: Tick) -> None:
+    async def gaps(self, app: str) -> Sequence[Gap]:
+        """See `Journal.gaps`."""
+        await self._turn()
+        kept = self.contents.gaps[app].values()
+        still = (one.gap for one in kept if one.closed_at is None)
+        return tuple(sorted(still, key=lambda gap: (gap.floor, gap.ceiling, gap.kind)))
+
+    async def prune(self, app: str, *, needed: Tick, kept: Tick) -> None:
         """See `Journal.prune`."""
         await self._turn()
         self._app(app)
-        seen = self.contents.seen[app]
-        newest = max((tick for tick, _ in seen if tick is not None), default=None)
-        self.contents.seen[app] = {
-            key: tick
-            for key, tick in seen.items()
-            if tick >= below or (newest is not None and key[0] == newest)
+        self._forget(app, self._forgettable(app, min(kept, needed)))
+        held = sum(map(len, self.contents.seen.values()))
+        oldest = self._forgettable(app, needed)
+        excess = rules.excess(held, self._ledger_bytes)
+        if excess and oldest:
+            last = oldest[:excess][-1][0]
+            self._forget(app, [one for one in oldest if one[0] <= last])
+        start = rules.ledger_start(self._app(app))
+        self.contents.gaps[app] = {
+            key: one
+            for key, one in self.contents.gaps[app].items()
+            if one.closed_at is None or one.gap.ceiling > start
         }
+        self._drop_spent_reads()
 
     async def attach(self, destination: str) -> int:
         """See `Journal.attach`."""
@@ -151,8 +229,12 @@ class MemoryJournal:
         rules.check_cursor(destination, cursor, self.contents.last_seq)
         for letter in dead_letters:
             self.contents.dead_letters.setdefault((letter.destination, letter.uid), letter)
-        cursors = self.contents.cursors
-        cursors[destination] = max(cursors[destination], cursor)
+        before = self.contents.cursors[destination]
+        if cursor > before:
+            self.contents.cursors[destination] = cursor
+            self.contents.acks.append(
+                Acknowledged(destination, before, cursor, at=self._clock.now())
+            )
         self._remove_passed()
         self._announce()
 
@@ -204,7 +286,33 @@ class MemoryJournal:
             raise rules.unknown_app(name)
         return record
 
-    def _store(self, app: str, encoded: Encoded) -> None:
+    def _store(
+        self, append: Append, missing: Sequence[Identified], gaps: Sequence[Gap]
+    ) -> list[int]:
+        """Store what is new as batches; returns for each record the number of its batch."""
+        if not missing and not gaps:
+            return []
+        encoded = append.encode(missing, gaps)
+        rules.check_encoded(append.app, missing, gaps, encoded)
+        first = self.contents.last_seq + 1
+        for batch in encoded:
+            self._add(append.app, batch)
+        self.contents.reads.append(
+            Noted(
+                app=append.app,
+                read=append.read,
+                journaled_at=self._clock.now(),
+                added=len(missing),
+                first_seq=first,
+                last_seq=self.contents.last_seq,
+                late_by=rules.lateness(append.read, missing),
+            )
+        )
+        return list(
+            rules.numbers((seq, batch.records) for seq, batch in enumerate(encoded, start=first))
+        )
+
+    def _add(self, app: str, encoded: Encoded) -> None:
         self.contents.last_seq += 1
         self.contents.batches.append(
             Batch(
@@ -216,6 +324,57 @@ class MemoryJournal:
                 journaled_at=self._clock.now(),
             )
         )
+
+    def _keep_gaps(self, app: str, made: rules.GapChanges, seqs: Sequence[int]) -> None:
+        kept = self.contents.gaps[app]
+        now = self._clock.now()
+        for gap, seq in zip(made.new, seqs, strict=True):
+            kept[rules.gap_key(gap)] = KeptGap(gap, seq, found_at=now)
+        for gap in made.raised:
+            key = rules.gap_key(gap)
+            kept[key] = replace(kept[key], gap=gap, closed_at=None)
+        for gap in made.closed:
+            key = rules.gap_key(gap)
+            kept[key] = replace(kept[key], closed_at=now)
+
+    def _forgettable(self, app: str, below: Tick) -> list[tuple[Tick, rules.Key]]:
+        """What may be forgotten below a tick, oldest first; the newest tick stays."""
+        seen = self.contents.seen[app]
+        newest = max((tick for tick, _ in seen if tick is not None), default=None)
+        keys = (
+            key
+            for key, one in seen.items()
+            if one.tick < below and (key[0] is None or key[0] != newest)
+        )
+        return sorted(((seen[key].tick, key) for key in keys), key=lambda one: one[0])
+
+    def _forget(self, app: str, oldest: Sequence[tuple[Tick, rules.Key]]) -> None:
+        if not oldest:
+            return
+        for _, key in oldest:
+            del self.contents.seen[app][key]
+        record = self._app(app)
+        start = max(rules.ledger_start(record), oldest[-1][0] + 1)
+        self.contents.apps[app] = replace(record, ledger_from=start)
+
+    def _drop_spent_reads(self) -> None:
+        """Forget walks that no fingerprint and no batch refers to, then what passed only such."""
+        contents = self.contents
+        known = {one.seq for seen in contents.seen.values() for one in seen.values()}
+        oldest = contents.batches[0].seq if contents.batches else contents.last_seq + 1
+        contents.reads = [
+            one
+            for one in contents.reads
+            if one.last_seq >= oldest or known.intersection(range(one.first_seq, one.last_seq + 1))
+        ]
+        kept = set(
+            chain.from_iterable(range(one.first_seq, one.last_seq + 1) for one in contents.reads)
+        )
+        contents.acks = [
+            one
+            for one in contents.acks
+            if one.cursor >= oldest or kept.intersection(range(one.after + 1, one.cursor + 1))
+        ]
 
     def _after(self, seq: int) -> list[Batch]:
         return [batch for batch in self.contents.batches if batch.seq > seq]
@@ -245,4 +404,5 @@ class MemoryJournal:
             batches=len(ahead),
             records=sum(batch.records for batch in ahead),
             oldest=ahead[0].journaled_at if ahead else None,
+            dead_letters=sum(name == destination for name, _ in self.contents.dead_letters),
         )

@@ -1,5 +1,7 @@
 """From a path to a connection: create, or check and open; never touch what is not ours.
 
+A file of an older schema is brought up to date in one transaction, once it is known to be sound.
+
 The checks come before anything that could write: the header is read as bytes, then the content is
 checked through a read-only connection, because a writing one would fold the write-ahead log into
 a damaged file when it closes.
@@ -22,10 +24,12 @@ from bridge.journal import trouble
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 APPLICATION_ID: Final = 0x664C424A  # "fLBJ", SQLite's mark of whose file it is
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">60xI4xI")  # user_version, application_id ("Database Header")
+_UPGRADES: Final = {1: "upgrade_2.sql"}
+"""By the version they start from; each ends one version higher."""
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 
 
@@ -55,7 +59,7 @@ def open_database(path: Path, connect: Connect) -> sqlite3.Connection:
     """
     if not path.exists():
         _create(path, connect)
-    _check_header(path)
+    check_header(path)
     _check_content(path, connect)
     return _ready(path, connect)
 
@@ -73,8 +77,8 @@ def _create(path: Path, connect: Connect) -> None:
     for leftover in (fresh, _beside(fresh, "-journal"), _beside(fresh, "-wal")):
         leftover.unlink(missing_ok=True)
     os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    with closing(_connect(fresh, connect, mode="rw")) as db:
-        db.executescript(resources.files("bridge.journal").joinpath("schema.sql").read_text())
+    with closing(connected(fresh, connect, mode="rw")) as db:
+        db.executescript(_text("schema.sql"))
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -88,7 +92,8 @@ def _create(path: Path, connect: Connect) -> None:
     _sync_folder(path.parent)
 
 
-def _check_header(path: Path) -> None:
+def check_header(path: Path) -> None:
+    """Refuse what is not a journal or is of a newer schema, without waking SQLite."""
     with path.open("rb") as file:
         head = file.read(100)
     if len(head) < _HEADER.size or not head.startswith(_MAGIC):
@@ -102,7 +107,17 @@ def _check_header(path: Path) -> None:
             where=str(path),
             hint="give the bridge another journal.path",
         )
-    if version != SCHEMA_VERSION:
+    _refuse_newer(version, path)
+
+
+def schema_version(db: sqlite3.Connection) -> int:
+    """The version as it stands with the write-ahead log, which the header may not show yet."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _refuse_newer(version: int, path: Path) -> None:
+    if version not in {*_UPGRADES, SCHEMA_VERSION}:
         raise JournalUnusable(
             f"written with schema version {version}, this bridge knows {SCHEMA_VERSION}",
             where=str(path),
@@ -111,17 +126,19 @@ def _check_header(path: Path) -> None:
 
 
 def _check_content(path: Path, connect: Connect) -> None:
-    with closing(_connect(path, connect, mode="ro")) as db:
+    with closing(connected(path, connect, mode="ro")) as db:
+        _refuse_newer(schema_version(db), path)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise JournalUnusable(f"corrupt: {verdict}", where=str(path), hint=trouble.KEEP)
 
 
 def _ready(path: Path, connect: Connect) -> sqlite3.Connection:
-    db = _connect(path, connect, mode="rw")
+    db = connected(path, connect, mode="rw")
     try:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+        _upgrade(db)
         db.execute("UPDATE cursors SET in_use = 0 WHERE in_use")
     except BaseException:
         db.close()
@@ -129,10 +146,24 @@ def _ready(path: Path, connect: Connect) -> sqlite3.Connection:
     return db
 
 
-def _connect(path: Path, connect: Connect, *, mode: str) -> sqlite3.Connection:
+def _upgrade(db: sqlite3.Connection) -> None:
+    """Bring an older schema up to date; then fold the log in, so that the header tells it too."""
+    version = schema_version(db)
+    if version == SCHEMA_VERSION:
+        return
+    for known in range(version, SCHEMA_VERSION):
+        db.executescript(_text(_UPGRADES[known]))
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def connected(path: Path, connect: Connect, *, mode: str) -> sqlite3.Connection:
     """Transactions are ours alone (no implicit ones); the worker's thread is not the opener's."""
     uri = f"{path.as_uri()}?mode={mode}"
     return connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _text(name: str) -> str:
+    return resources.files("bridge.journal").joinpath(name).read_text(encoding="utf-8")
 
 
 def _beside(path: Path, suffix: str) -> Path:

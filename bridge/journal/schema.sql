@@ -1,5 +1,6 @@
--- The journal's schema, version 1. Built under another name and moved into place whole, so a file
--- that bears the journal's name has all of it.
+-- The journal's schema, version 2. Built under another name and moved into place whole, so a file
+-- that bears the journal's name has all of it. What `upgrade_2.sql` makes of version 1 is the same,
+-- column for column; hence the defaults.
 BEGIN;
 
 CREATE TABLE apps (
@@ -8,14 +9,18 @@ CREATE TABLE apps (
     stream   TEXT    NOT NULL,
     filters  TEXT    NOT NULL,
     position INTEGER NOT NULL,             -- tick
-    swept    TEXT    NOT NULL              -- JSON object: age in ticks to tick
+    swept    TEXT    NOT NULL,             -- JSON object: age in ticks to tick
+    ledger_from  INTEGER NOT NULL DEFAULT 0,   -- tick: the ledger is whole from here on
+    fingerprints INTEGER NOT NULL DEFAULT 0    -- rows of the app in `seen` and `undated`
 ) STRICT;
 
--- Fingerprints of journaled entries. The key is the whole row: one b-tree, in time order per app.
+-- The ledger: fingerprints of journaled entries, each with the batch it went into (0 for those that
+-- version 1 stored). One b-tree, in time order per app.
 CREATE TABLE seen (
     app  INTEGER NOT NULL,
     tick INTEGER NOT NULL,
     uid  BLOB    NOT NULL,
+    seq  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (app, tick, uid)
 ) STRICT, WITHOUT ROWID;
 
@@ -25,8 +30,11 @@ CREATE TABLE undated (
     app  INTEGER NOT NULL,
     uid  BLOB    NOT NULL,
     tick INTEGER NOT NULL,
+    seq  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (app, uid)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX undated_by_tick ON undated (app, tick);
 
 -- AUTOINCREMENT, because a plain INTEGER PRIMARY KEY starts again at 1 once the table is empty,
 -- below every cursor. The `..._through` columns are running totals up to and including the row:
@@ -61,5 +69,48 @@ CREATE TABLE dead_letters (
     gzip        BLOB    NOT NULL,
     UNIQUE (destination, uid)
 ) STRICT;
+
+-- The walks that filled batches. An append's batches have consecutive numbers, so the first one is
+-- a key. `known` counts the fingerprints that still point here: a row without any is spent once its
+-- batches are delivered. The two last columns: how late after its time an entry of a sweep came.
+CREATE TABLE reads (
+    first_seq      INTEGER PRIMARY KEY,
+    last_seq       INTEGER NOT NULL,
+    app            INTEGER NOT NULL,
+    kind           TEXT    NOT NULL,
+    floor          INTEGER NOT NULL,       -- tick
+    ceiling        INTEGER NOT NULL,       -- tick
+    at             INTEGER NOT NULL,       -- tick, server time
+    pages          INTEGER NOT NULL,
+    journaled_at   INTEGER NOT NULL,       -- tick, wall clock
+    added          INTEGER NOT NULL,
+    known          INTEGER NOT NULL,
+    latest_by      INTEGER,                -- ticks
+    median_late_by INTEGER                 -- ticks
+) STRICT;
+
+CREATE INDEX spent_reads ON reads (first_seq) WHERE known = 0;
+
+-- When a destination passed the batches after `after`, up to and including `cursor`.
+CREATE TABLE acks (
+    destination TEXT    NOT NULL,
+    cursor      INTEGER NOT NULL,
+    after       INTEGER NOT NULL,
+    at          INTEGER NOT NULL,          -- tick, wall clock
+    PRIMARY KEY (destination, cursor)
+) STRICT, WITHOUT ROWID;
+
+-- Stretches that could not be proved, open until `closed_at`. `seq` is the batch of the record.
+CREATE TABLE gaps (
+    app       INTEGER NOT NULL,
+    kind      TEXT    NOT NULL,
+    floor     INTEGER NOT NULL,            -- tick
+    ceiling   INTEGER NOT NULL,            -- tick
+    at_least  INTEGER NOT NULL,
+    seq       INTEGER NOT NULL,
+    found_at  INTEGER NOT NULL,            -- tick, wall clock
+    closed_at INTEGER,                     -- tick, wall clock
+    PRIMARY KEY (app, kind, floor, ceiling)
+) STRICT, WITHOUT ROWID;
 
 COMMIT;

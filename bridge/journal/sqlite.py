@@ -15,11 +15,11 @@ from typing import Final, TypeVar
 
 from bridge.clock import Clock
 from bridge.errors import JournalError
-from bridge.journal import Stats, opening, store, trouble
+from bridge.journal import Stats, gaps, opening, rules, store, trouble
 from bridge.journal.commit import GroupCommit, settle
 from bridge.journal.lock import Lock
 from bridge.journal.worker import InlineWorker, ThreadWorker, Worker
-from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Tick
+from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Gap, Tick
 
 T = TypeVar("T")
 Call = Callable[[sqlite3.Connection], T]
@@ -38,6 +38,7 @@ class SqliteJournal:
         worker: Worker,
         *,
         max_bytes: int,
+        ledger_bytes: int,
         clock: Clock,
     ) -> None:
         self._path = path
@@ -45,6 +46,7 @@ class SqliteJournal:
         self._lock = lock
         self._worker = worker
         self._max_bytes = max_bytes
+        self._ledger_bytes = ledger_bytes
         self._clock = clock
         self._closed = False
         self._killed = False
@@ -58,6 +60,7 @@ class SqliteJournal:
         *,
         max_bytes: int,
         clock: Clock,
+        ledger_bytes: int = rules.LEDGER_BYTES,
         inline: bool = False,
         connect: opening.Connect = sqlite3.connect,
     ) -> SqliteJournal:
@@ -66,13 +69,15 @@ class SqliteJournal:
         Args:
             path: the file; its folder is made when missing, a lock file stands beside it.
             max_bytes: how many compressed bytes of live batches make it full.
-            clock: stamps batches with the time they were stored.
+            clock: stamps what is stored.
+            ledger_bytes: how large the fingerprints of all apps may grow (an estimate, see
+                `rules.FINGERPRINT_BYTES`) before `prune` gives up the oldest.
             inline: run on the event loop instead of a thread; for deterministic simulation.
             connect: stands in for `sqlite3.connect`, so that tests can make it fail.
 
         Raises:
             JournalUnusable: in use by another process, not writable, corrupt, foreign, or of
-                another schema version. What is there is left as it was.
+                a newer schema version. What is there is left as it was.
         """
         path = path.absolute()
         with opening.usable(path):
@@ -84,7 +89,9 @@ class SqliteJournal:
                 lock.release()
                 raise
         worker: Worker = InlineWorker() if inline else ThreadWorker()
-        return cls(path, db, lock, worker, max_bytes=max_bytes, clock=clock)
+        return cls(
+            *(path, db, lock, worker), max_bytes=max_bytes, ledger_bytes=ledger_bytes, clock=clock
+        )
 
     async def app(self, name: str) -> AppRecord | None:
         """See `Journal.app`."""
@@ -104,9 +111,21 @@ class SqliteJournal:
             lambda db: store.append(db, append, max_bytes=self._max_bytes, now=self._clock.now())
         )
 
-    async def prune(self, app: str, below: Tick) -> None:
+    async def gaps(self, app: str) -> Sequence[Gap]:
+        """See `Journal.gaps`."""
+        return await self._read(lambda db: gaps.open_gaps(db, app))
+
+    async def prune(self, app: str, *, needed: Tick, kept: Tick) -> None:
         """See `Journal.prune`. Goes in small transactions, so that nobody waits long for it."""
-        while await self._write(lambda db: store.prune(db, app, below, chunk=_PRUNE_CHUNK)):
+        piece = partial(
+            store.prune,
+            name=app,
+            needed=needed,
+            kept=kept,
+            ledger_bytes=self._ledger_bytes,
+            chunk=_PRUNE_CHUNK,
+        )
+        while await self._write(piece):
             pass
 
     async def attach(self, destination: str) -> int:
@@ -123,7 +142,9 @@ class SqliteJournal:
         self, destination: str, cursor: int, dead_letters: Sequence[DeadLetter] = ()
     ) -> None:
         """See `Journal.advance`."""
-        await self._write(lambda db: store.advance(db, destination, cursor, dead_letters))
+        await self._write(
+            lambda db: store.advance(db, destination, cursor, dead_letters, self._clock.now())
+        )
 
     async def wait_for_batch(self, after: int) -> None:
         """See `Journal.wait_for_batch`."""

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import astuple
 from typing import Final
 
-from bridge.journal import Backlog, Stats, rules
+from bridge.journal import Backlog, Stats, fingerprints, gaps, rules
 from bridge.model import (
     Anchor,
     Append,
@@ -25,7 +25,6 @@ from bridge.model import (
     Batch,
     DeadLetter,
     Encoded,
-    Identified,
     Tick,
 )
 
@@ -37,24 +36,24 @@ _FIRST_LIVE: Final = """
 
 def app(db: sqlite3.Connection, name: str) -> AppRecord | None:
     """See `Journal.app`."""
-    row = db.execute(
-        "SELECT stream, filters, position, swept FROM apps WHERE name = ?", (name,)
-    ).fetchone()
-    if row is None:
-        return None
-    stream, filters, position, swept = row
-    return AppRecord(name, stream, filters, position, _parse_swept(swept))
+    known = _known_app(db, name)
+    return known and known[1]
 
 
 def begin(db: sqlite3.Connection, record: AppRecord) -> None:
     """See `Journal.begin`. A record that changes nothing writes nothing."""
     db.execute(
         """
-        INSERT INTO apps (name, stream, filters, position, swept) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (name) DO UPDATE SET stream = excluded.stream, filters = excluded.filters
+        INSERT INTO apps (name, stream, filters, position, swept, ledger_from)
+        VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (name) DO UPDATE SET stream = excluded.stream, filters = excluded.filters,
+            ledger_from = max(ledger_from, position)
         WHERE (stream, filters) IS NOT (excluded.stream, excluded.filters)
         """,
-        (record.name, record.stream, record.filters, record.position, _swept_text(record.swept)),
+        (
+            *(record.name, record.stream, record.filters, record.position),
+            *(swept_text(record.swept), rules.ledger_start(record)),
+        ),
     )
 
 
@@ -74,47 +73,41 @@ def anchor(db: sqlite3.Connection, name: str, at_or_below: Tick) -> Anchor | Non
 
 def append(db: sqlite3.Connection, walk: Append, *, max_bytes: int, now: Tick) -> Appended:
     """See `Journal.append`."""
-    record = app(db, walk.app)
-    if record is None:
-        raise rules.unknown_app(walk.app)
-    app_id = _app_id(db, walk.app)
+    app_id, record = _begun(db, walk.app)
     _remove_passed(db)  # what only a destination no longer configured held must not fill it
     if not has_room(db, max_bytes):
         raise rules.full(max_bytes, _furthest_behind(db), where=walk.app)
-    missing = _mark_seen(db, app_id, walk.found)
+    entries = rules.distinct(walk.found)
+    missing = fingerprints.unknown(db, app_id, entries)
+    made = gaps.changes(db, app_id, walk)
     newest = None
-    if missing:
-        encoded = walk.encode(missing)
-        rules.check_encoded(walk.app, missing, encoded)
-        newest = _store(db, app_id, encoded, now)
-    standing = rules.standing_after(record, walk, added=len(missing))
+    if missing or made.new:
+        encoded = walk.encode(missing, made.new)
+        rules.check_encoded(walk.app, missing, made.new, encoded)
+        seqs = _store(db, app_id, encoded, now)
+        newest = seqs[-1]
+        fingerprints.remember(db, app_id, missing, seqs)
+        fingerprints.note_read(db, app_id, walk, missing, seqs=seqs, now=now)
+        gaps.store(db, app_id, made, seqs[len(missing) :], now)
+    elif made:
+        gaps.store(db, app_id, made, (), now)
+    standing = rules.standing_after(record, walk, added=len(missing), gaps=made)
     if standing is not None:
         db.execute(
             "UPDATE apps SET position = ?, swept = ? WHERE id = ?",
-            (standing.position, _swept_text(standing.swept), app_id),
+            (standing.position, swept_text(standing.swept), app_id),
         )
-    distinct = len({rules.key_of(item) for item in walk.found})
-    return Appended(added=len(missing), known=distinct - len(missing), last_seq=newest)
+    return Appended(added=len(missing), known=len(entries) - len(missing), last_seq=newest)
 
 
-def prune(db: sqlite3.Connection, name: str, below: Tick, *, chunk: int) -> bool:
-    """Forget about ``chunk`` fingerprints, oldest first; True while there may be more.
-
-    The app's newest tick stays whatever is asked: without an anchor the next walk has no floor.
-    """
-    app_id = _app_id(db, name)
-    (newest,) = db.execute("SELECT max(tick) FROM seen WHERE app = ?", (app_id,)).fetchone()
-    end = below if newest is None else min(below, newest)
-    cut = db.execute(
-        "SELECT tick FROM seen WHERE app = ? AND tick < ? ORDER BY tick LIMIT 1 OFFSET ?",
-        (app_id, end, chunk),
-    ).fetchone()
-    if cut is not None:
-        db.execute("DELETE FROM seen WHERE app = ? AND tick <= ?", (app_id, *cut))
-        return True
-    db.execute("DELETE FROM seen WHERE app = ? AND tick < ?", (app_id, end))
-    db.execute("DELETE FROM undated WHERE app = ? AND tick < ?", (app_id, below))
-    return False
+def prune(
+    db: sqlite3.Connection, name: str, *, needed: Tick, kept: Tick, ledger_bytes: int, chunk: int
+) -> bool:
+    """See `Journal.prune`; in pieces of ``chunk`` rows, True while there may be more."""
+    app_id, _ = _begun(db, name)
+    return fingerprints.prune(
+        db, app_id, needed=needed, kept=kept, ledger_bytes=ledger_bytes, chunk=chunk
+    )
 
 
 def attach(db: sqlite3.Connection, destination: str) -> int:
@@ -157,10 +150,14 @@ def read(
 
 
 def advance(
-    db: sqlite3.Connection, destination: str, cursor: int, dead_letters: Sequence[DeadLetter]
+    db: sqlite3.Connection,
+    destination: str,
+    cursor: int,
+    dead_letters: Sequence[DeadLetter],
+    now: Tick,
 ) -> None:
     """See `Journal.advance`."""
-    _cursor(db, destination)
+    before = _cursor(db, destination)
     rules.check_cursor(destination, cursor, last_seq(db))
     # Not INSERT OR IGNORE: that would pass over every kind of refusal, this only the repeated uid.
     db.executemany(
@@ -170,10 +167,12 @@ def advance(
         """,
         [astuple(letter) for letter in dead_letters],
     )
-    db.execute(
-        "UPDATE cursors SET cursor = ? WHERE destination = ? AND cursor < ?",
-        (cursor, destination, cursor),
-    )
+    if cursor > before:
+        db.execute("UPDATE cursors SET cursor = ? WHERE destination = ?", (cursor, destination))
+        db.execute(
+            "INSERT INTO acks (destination, cursor, after, at) VALUES (?, ?, ?, ?)",
+            (destination, cursor, before, now),
+        )
     _remove_passed(db)
 
 
@@ -186,7 +185,19 @@ def has_batch(db: sqlite3.Connection, after: int) -> bool:
 
 def has_room(db: sqlite3.Connection, max_bytes: int) -> bool:
     """Would an append be accepted? One may go over the bound, the next is refused."""
-    return _live_bytes(db) < max_bytes
+    return live_bytes(db) < max_bytes
+
+
+def live_bytes(db: sqlite3.Connection) -> int:
+    """Compressed bytes of the live batches."""
+    row = db.execute(
+        f"""
+        SELECT last.bytes_through - first.bytes_through + length(first.gzip)
+        FROM batches AS first, batches AS last
+        WHERE first.seq = {_FIRST_LIVE} AND last.seq = (SELECT max(seq) FROM batches)
+        """  # noqa: S608 - a constant
+    ).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def last_seq(db: sqlite3.Connection) -> int:
@@ -200,7 +211,7 @@ def stats(db: sqlite3.Connection, *, max_bytes: int) -> Stats:
     in_use = db.execute("SELECT destination FROM cursors WHERE in_use ORDER BY destination")
     (letters,) = db.execute("SELECT count(*) FROM dead_letters").fetchone()
     return Stats(
-        live_bytes=_live_bytes(db),
+        live_bytes=live_bytes(db),
         max_bytes=max_bytes,
         last_seq=last_seq(db),
         dead_letters=letters,
@@ -208,31 +219,26 @@ def stats(db: sqlite3.Connection, *, max_bytes: int) -> Stats:
     )
 
 
-def _mark_seen(
-    db: sqlite3.Connection, app_id: int, found: Iterable[Identified]
-) -> list[Identified]:
-    """Store the fingerprints that are new and return their entries: the insert is the question."""
-    missing: list[Identified] = []
-    for item in found:
-        table = "undated" if item.entry.tick is None else "seen"
-        fresh = db.execute(
-            f"INSERT INTO {table} (app, tick, uid) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",  # noqa: S608 - one of two names
-            (app_id, item.tick, item.uid),
-        )
-        if fresh.rowcount:
-            missing.append(item)
-    return missing
+def swept_text(swept: Mapping[Tick, Tick]) -> str:
+    """Sweep cursors as they are stored."""
+    return json.dumps(dict(swept), sort_keys=True)
 
 
-def _store(db: sqlite3.Connection, app_id: int, encoded: Iterable[Encoded], now: Tick) -> int:
-    """Store batches behind the last one; returns the newest number."""
+def parse_swept(text: str) -> dict[Tick, Tick]:
+    """Sweep cursors as they were stored."""
+    return {int(age): cursor for age, cursor in json.loads(text).items()}
+
+
+def _store(db: sqlite3.Connection, app_id: int, encoded: Iterable[Encoded], now: Tick) -> list[int]:
+    """Store batches behind the last one; returns for each record the number of its batch."""
     records, stored = db.execute(
         "SELECT records_through, bytes_through FROM batches ORDER BY seq DESC LIMIT 1"
     ).fetchone() or (0, 0)
+    numbered: list[tuple[int, int]] = []
     for batch in encoded:
         records += batch.records
         stored += len(batch.gzip)
-        db.execute(
+        row = db.execute(
             """
             INSERT INTO batches
                 (app, records, size, journaled_at, records_through, bytes_through, gzip)
@@ -240,22 +246,25 @@ def _store(db: sqlite3.Connection, app_id: int, encoded: Iterable[Encoded], now:
             """,
             (app_id, batch.records, batch.size, now, records, stored, batch.gzip),
         )
-    return last_seq(db)
+        numbered.append((row.lastrowid or 0, batch.records))
+    return list(rules.numbers(numbered))
 
 
-def _app_id(db: sqlite3.Connection, name: str) -> int:
-    row = db.execute("SELECT id FROM apps WHERE name = ?", (name,)).fetchone()
+def _known_app(db: sqlite3.Connection, name: str) -> tuple[int, AppRecord] | None:
+    row = db.execute(
+        "SELECT id, stream, filters, position, swept, ledger_from FROM apps WHERE name = ?", (name,)
+    ).fetchone()
     if row is None:
+        return None
+    app_id, stream, filters, position, swept, ledger_from = row
+    return app_id, AppRecord(name, stream, filters, position, parse_swept(swept), ledger_from)
+
+
+def _begun(db: sqlite3.Connection, name: str) -> tuple[int, AppRecord]:
+    known = _known_app(db, name)
+    if known is None:
         raise rules.unknown_app(name)
-    return int(row[0])
-
-
-def _swept_text(swept: Mapping[Tick, Tick]) -> str:
-    return json.dumps(dict(swept), sort_keys=True)
-
-
-def _parse_swept(text: str) -> dict[Tick, Tick]:
-    return {int(age): cursor for age, cursor in json.loads(text).items()}
+    return known
 
 
 def _cursor(db: sqlite3.Connection, destination: str) -> int:
@@ -279,17 +288,6 @@ def _remove_passed(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM batches WHERE seq <= (SELECT min(cursor) FROM cursors WHERE in_use)")
 
 
-def _live_bytes(db: sqlite3.Connection) -> int:
-    row = db.execute(
-        f"""
-        SELECT last.bytes_through - first.bytes_through + length(first.gzip)
-        FROM batches AS first, batches AS last
-        WHERE first.seq = {_FIRST_LIVE} AND last.seq = (SELECT max(seq) FROM batches)
-        """  # noqa: S608 - a constant
-    ).fetchone()
-    return 0 if row is None else int(row[0])
-
-
 def _backlog(db: sqlite3.Connection, destination: str) -> Backlog:
     cursor = _cursor(db, destination)
     row = db.execute(
@@ -303,4 +301,8 @@ def _backlog(db: sqlite3.Connection, destination: str) -> Backlog:
         """,
         (cursor,),
     ).fetchone()
-    return Backlog(destination, cursor, *(row or (0, 0, None)))
+    (letters,) = db.execute(
+        "SELECT count(*) FROM dead_letters WHERE destination = ?", (destination,)
+    ).fetchone()
+    batches, records, oldest = row or (0, 0, None)
+    return Backlog(destination, cursor, batches, records, oldest, letters)

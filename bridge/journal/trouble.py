@@ -17,7 +17,10 @@ _HINTS: Final = (
     ("disk is full", "make room on that disk; the journal goes on by itself"),
     ("disk I/O error", "check the disk and the system's log; the journal tries again"),
     ("readonly", "make the file and its folder writable"),
-    ("unable to open", "make the file and its folder readable and writable"),
+    (
+        "unable to open",
+        "make the file and its folder readable and writable, also for one who only reads",
+    ),
     ("locked", "another program writes to the journal; close it"),
     ("malformed", KEEP),
     ("not a database", KEEP),

@@ -16,7 +16,7 @@ from bridge.errors import JournalError
 from bridge.journal import commit, store
 from bridge.journal.rules import POSITION_STEP
 from bridge.journal.sqlite import SqliteJournal
-from bridge.model import Append, Appended, AppRecord, DeadLetter, Encoded, Identified
+from bridge.model import Appended, AppRecord, DeadLetter, Encoded, Gap, Identified
 from bridge.simulator.manual_clock import ManualClock
 
 Start: TypeAlias = Callable[..., SqliteJournal]
@@ -81,7 +81,7 @@ def test_what_comes_while_one_commits_shares_the_next(start: Start, disk: Disk) 
     """On its thread the journal leaves the loop free, and gathers what comes meanwhile."""
     entered, leave = threading.Event(), threading.Event()
 
-    def slowly(items: Sequence[Identified]) -> list[Encoded]:
+    def slowly(items: Sequence[Identified], _: Sequence[Gap]) -> list[Encoded]:
         entered.set()
         assert leave.wait(60)
         return encode_plainly(items)
@@ -90,7 +90,9 @@ def test_what_comes_while_one_commits_shares_the_next(start: Start, disk: Disk) 
         journal = start(inline=False)
         await prepare(journal)
         before = disk.commits
-        first = asyncio.create_task(journal.append(Append("a", (item(2, "slow"),), 0, slowly)))
+        first = asyncio.create_task(
+            journal.append(walk("a", item(2, "slow"), position=0, encode=slowly))
+        )
         assert await asyncio.to_thread(entered.wait, 60)
         rest = [asyncio.create_task(journal.append(walk("b", item(n, "y")))) for n in range(9)]
         await asyncio.sleep(0)
@@ -119,7 +121,7 @@ def test_an_idle_append_commits_nothing(start: Start, disk: Disk, path: Path) ->
         await journal.begin(AppRecord("a", "rest/x", "{}", 77))
         await journal.attach("one")
         await journal.advance("one", 1)
-        await journal.prune("a", 1)
+        await journal.prune("a", needed=1, kept=1)
         assert (files(), disk.commits) == (before, commits)
         await journal.append(walk("b", position=POSITION_STEP))
         assert disk.commits == commits + 1
@@ -130,7 +132,7 @@ def test_an_idle_append_commits_nothing(start: Start, disk: Disk, path: Path) ->
 def test_one_failing_call_harms_no_other(start: Start, disk: Disk) -> None:
     """Each has a savepoint: what an encoder or a refused cursor did is undone alone."""
 
-    def broken(_: Sequence[Identified]) -> list[Encoded]:
+    def broken(_: Sequence[Identified], __: Sequence[Gap]) -> list[Encoded]:
         raise ValueError("no")
 
     async def run() -> None:
@@ -139,7 +141,7 @@ def test_one_failing_call_harms_no_other(start: Start, disk: Disk) -> None:
         before = disk.commits
         first, encoder, cursor, last = await together(
             journal.append(walk("a", item(2, "y"))),
-            journal.append(Append("b", (item(1, "z"),), 0, broken)),
+            journal.append(walk("b", item(1, "z"), position=0, encode=broken)),
             journal.advance("one", 99),
             journal.append(walk("b", item(1, "z"))),
         )
@@ -190,7 +192,7 @@ def test_a_failed_commit_fails_all_and_leaves_nothing(
             assert str(result).startswith(f"{path}: the journal failed: {error} (")
             assert result.__cause__ is cause
         assert await payloads(journal) == [b"x"]
-        assert await journal.app("a") == AppRecord("a", "rest/x", "{}", 0)
+        assert await journal.app("a") == AppRecord("a", "rest/x", "{}", 0, ledger_from=0)
         assert await journal.app("c") is None
         assert (await journal.stats()).dead_letters == 0
         assert (await journal.stats()).backlogs[0].cursor == 0
@@ -211,10 +213,10 @@ def test_a_failed_rollback_is_made_good_before_the_next_call(start: Start) -> No
             journal._db.execute("UPDATE apps SET position = 55")
 
         leave_open()
-        assert await journal.app("a") == AppRecord("a", "rest/x", "{}", 0)
+        assert await journal.app("a") == AppRecord("a", "rest/x", "{}", 0, ledger_from=0)
         leave_open()
         assert await journal.append(walk("a", item(2, "y"))) == Appended(1, 0, 2)
-        assert await journal.app("b") == AppRecord("b", "rest/x", "{}", 0)
+        assert await journal.app("b") == AppRecord("b", "rest/x", "{}", 0, ledger_from=0)
 
     asyncio.run(run())
 
@@ -286,7 +288,7 @@ def test_a_cancelled_call_is_on_disk_with_the_others(start: Start) -> None:
     """Trap 11's kin: the caller left, the fact that was on its way did not."""
     entered, leave = threading.Event(), threading.Event()
 
-    def slowly(items: Sequence[Identified]) -> list[Encoded]:
+    def slowly(items: Sequence[Identified], _: Sequence[Gap]) -> list[Encoded]:
         entered.set()
         assert leave.wait(60)
         return encode_plainly(items)
@@ -294,7 +296,9 @@ def test_a_cancelled_call_is_on_disk_with_the_others(start: Start) -> None:
     async def run() -> None:
         journal = start(inline=False)
         await prepare(journal)
-        task = asyncio.create_task(journal.append(Append("a", (item(2, "y"),), 0, slowly)))
+        task = asyncio.create_task(
+            journal.append(walk("a", item(2, "y"), position=0, encode=slowly))
+        )
         assert await asyncio.to_thread(entered.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -310,7 +314,7 @@ def test_closing_finishes_what_was_submitted(start: Start) -> None:
     """Calls handed over before `aclose` get their answers, those that wait for a commit too."""
     entered, leave = threading.Event(), threading.Event()
 
-    def slowly(items: Sequence[Identified]) -> list[Encoded]:
+    def slowly(items: Sequence[Identified], _: Sequence[Gap]) -> list[Encoded]:
         entered.set()
         assert leave.wait(60)
         return encode_plainly(items)
@@ -319,7 +323,7 @@ def test_closing_finishes_what_was_submitted(start: Start) -> None:
         journal = start(inline=False)
         await prepare(journal)
         calls: list[asyncio.Task[Any]] = [
-            asyncio.create_task(journal.append(Append("a", (item(2, "y"),), 0, slowly)))
+            asyncio.create_task(journal.append(walk("a", item(2, "y"), position=0, encode=slowly)))
         ]
         assert await asyncio.to_thread(entered.wait, 60)
         calls += [asyncio.create_task(journal.append(walk("b", item(n, "z")))) for n in range(9)]
@@ -367,11 +371,16 @@ def test_prune_goes_in_pieces(start: Start) -> None:
             rows = journal._db.execute("SELECT tick FROM seen JOIN apps ON id = app AND name = 'b'")
             return [tick for (tick,) in rows.fetchall()]
 
-        assert store.prune(journal._db, "b", 99, chunk=2)
+        def prune(chunk: int) -> bool:
+            return store.prune(
+                journal._db, "b", needed=99, kept=99, ledger_bytes=1 << 30, chunk=chunk
+            )
+
+        assert prune(2)
         assert left() == [2] * 3 + [3] * 3 + [4] * 3 + [5] * 3
-        assert store.prune(journal._db, "b", 99, chunk=4)
+        assert prune(4)
         assert left() == [4] * 3 + [5] * 3
-        assert not store.prune(journal._db, "b", 99, chunk=4)
+        assert not prune(4)
         assert left() == [5] * 3
 
     asyncio.run(run())
@@ -385,7 +394,7 @@ def test_prune_of_many_is_complete(start: Start, disk: Disk) -> None:
         await prepare(journal)
         await journal.append(walk("b", *(item(tick, "p") for tick in range(12_000))))
         before = disk.commits
-        await journal.prune("b", 11_000)
+        await journal.prune("b", needed=11_000, kept=11_000)
         assert disk.commits == before + 3
         assert await journal.anchor("b", 10_999) is None
         assert await journal.anchor("b", 11_000) is not None
@@ -402,7 +411,7 @@ def test_the_files_do_not_grow_without_bound(start: Start, path: Path) -> None:
         for n in range(2, 302):
             await journal.append(walk("a", item(n, f"{n:06}" * 20_000)))
             await journal.advance("one", n)
-            await journal.prune("a", n)
+            await journal.prune("a", needed=n, kept=n)
 
     asyncio.run(run())
     assert path.stat().st_size < 2_000_000

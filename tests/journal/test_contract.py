@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
-from support.journal import encode_plainly, item, walk
+from support.journal import encode_one_each, encode_plainly, item, walk
 
 from bridge.errors import JournalError, JournalFull
 from bridge.journal import Backlog, Journal
 from bridge.journal.rules import POSITION_STEP
 from bridge.model import (
     Anchor,
-    Append,
     Appended,
     AppRecord,
     Batch,
     DeadLetter,
     Encoded,
+    Gap,
     Identified,
 )
 from bridge.simulator.manual_clock import ManualClock
@@ -43,7 +43,7 @@ def play(open_journal: Open, scenario: Callable[[Journal], Awaitable[None]], *ap
 
 def record(name: str, position: int = 0) -> AppRecord:
     """An app that begins at a position."""
-    return AppRecord(name=name, stream="rest/x", filters="{}", position=position)
+    return AppRecord(name, "rest/x", "{}", position, ledger_from=position)
 
 
 def letter(destination: str, uid: str, reason: str = "refused") -> DeadLetter:
@@ -72,7 +72,9 @@ def test_begin_keeps_the_position(open_journal: Open) -> None:
         await journal.begin(changed)
 
     async def second(journal: Journal) -> None:
-        assert await journal.app("a") == AppRecord("a", changed.stream, changed.filters, 7)
+        assert await journal.app("a") == AppRecord(
+            "a", changed.stream, changed.filters, 7, ledger_from=7
+        )
         assert await journal.app("b") is None
 
     play(open_journal, first)
@@ -117,9 +119,9 @@ def test_an_undated_entry_is_known_whatever_tick_it_borrowed(open_journal: Open)
         assert await journal.append(twice) == Appended(1, 0, 1)
         assert await journal.append(walk("a", item(9, "x", dated=False))) == Appended(0, 1, None)
         assert await journal.append(walk("a", item(5, "x"))) == Appended(1, 0, 2)
-        await journal.prune("a", 5)
+        await journal.prune("a", needed=5, kept=5)
         assert (await journal.append(walk("a", item(7, "x", dated=False)))).added == 0
-        await journal.prune("a", 6)
+        await journal.prune("a", needed=6, kept=6)
         assert (await journal.append(walk("a", item(7, "x", dated=False)))).added == 1
 
     play(open_journal, scenario, "a")
@@ -170,8 +172,12 @@ def test_sweep_cursors_move_as_positions_do(open_journal: Open) -> None:
         assert await swept() == {90: 7, 360: 0}
 
     async def second(journal: Journal) -> None:
-        assert await journal.app("a") == AppRecord("a", "rest/y", "{}", 0, swept={90: 7, 360: 0})
-        assert await journal.app("b") == AppRecord("b", "rest/x", "{}", 5, swept={3: 4})
+        assert await journal.app("a") == AppRecord(
+            "a", "rest/y", "{}", 0, swept={90: 7, 360: 0}, ledger_from=0
+        )
+        assert await journal.app("b") == AppRecord(
+            "b", "rest/x", "{}", 5, swept={3: 4}, ledger_from=5
+        )
 
     play(open_journal, first, "a")
     play(open_journal, second)
@@ -180,18 +186,18 @@ def test_sweep_cursors_move_as_positions_do(open_journal: Open) -> None:
 def test_a_failed_encoding_stores_nothing(open_journal: Open) -> None:
     """Neither an error nor an encoding that lost an entry hides the entry from the next read."""
 
-    def broken(_: Sequence[Identified]) -> Sequence[Encoded]:
+    def broken(_: Sequence[Identified], __: Sequence[Gap]) -> Sequence[Encoded]:
         raise ValueError("no")
 
-    def lossy(items: Sequence[Identified]) -> Sequence[Encoded]:
+    def lossy(items: Sequence[Identified], _: Sequence[Gap]) -> Sequence[Encoded]:
         return encode_plainly(items[1:])
 
     async def scenario(journal: Journal) -> None:
         found = (item(1, "x"), item(2, "y"))
         with pytest.raises(ValueError, match="no"):
-            await journal.append(Append("a", found, 10, broken))
-        with pytest.raises(JournalError, match="2 entries were encoded as 1 records"):
-            await journal.append(Append("a", found, 10, lossy))
+            await journal.append(walk("a", *found, position=10, encode=broken))
+        with pytest.raises(JournalError, match="2 entries and 0 gaps were encoded as 1 records"):
+            await journal.append(walk("a", *found, position=10, encode=lossy))
         assert await journal.app("a") == record("a")
         assert await journal.append(walk("a", *found)) == Appended(2, 0, 1)
         assert await payloads(journal) == [b"x y"]
@@ -202,12 +208,10 @@ def test_a_failed_encoding_stores_nothing(open_journal: Open) -> None:
 def test_one_append_may_make_several_batches(open_journal: Open) -> None:
     """Every batch of an append has a number of its own; the newest is reported."""
 
-    def one_each(items: Sequence[Identified]) -> list[Encoded]:
-        return [encode_plainly([entry])[0] for entry in items]
-
     async def scenario(journal: Journal) -> None:
         found = (item(1, "x"), item(2, "y"), item(3, "z"))
-        assert await journal.append(Append("a", found, 3, one_each)) == Appended(3, 0, 3)
+        three = walk("a", *found, encode=encode_one_each)
+        assert await journal.append(three) == Appended(3, 0, 3)
         assert await payloads(journal, 1) == [b"y", b"z"]
 
     play(open_journal, scenario, "a")
@@ -220,7 +224,7 @@ def test_an_app_that_was_never_begun_is_an_error(open_journal: Open) -> None:
         with pytest.raises(JournalError, match="ghost: the app was never begun"):
             await journal.append(walk("ghost", item(1, "x")))
         with pytest.raises(JournalError, match="ghost: the app was never begun"):
-            await journal.prune("ghost", 5)
+            await journal.prune("ghost", needed=5, kept=5)
         assert await journal.anchor("ghost", 5) is None
         assert not await batches(journal)
 
@@ -249,10 +253,10 @@ def test_prune_forgets_below_and_keeps_the_newest_tick(open_journal: Open) -> No
     async def scenario(journal: Journal) -> None:
         await journal.append(walk("a", item(1, "p"), item(2, "q"), item(3, "r"), item(3, "s")))
         await journal.append(walk("b", item(1, "p")))
-        await journal.prune("a", 2)
+        await journal.prune("a", needed=2, kept=2)
         assert await journal.anchor("a", 1) is None
         assert await journal.anchor("a", 2) == Anchor(2, frozenset({b"q"}))
-        await journal.prune("a", 99)
+        await journal.prune("a", needed=99, kept=99)
         assert await journal.anchor("a", 2) is None
         assert await journal.anchor("a", 99) == Anchor(3, frozenset({b"r", b"s"}))
         assert await journal.anchor("b", 99) == Anchor(1, frozenset({b"p"}))
@@ -285,7 +289,7 @@ def test_a_new_destination_starts_at_the_oldest_batch(open_journal: Open) -> Non
 def test_a_number_is_never_used_again(open_journal: Open) -> None:
     """Trap 28: not after every batch is gone, nor after a restart, nor after a failed append."""
 
-    def broken(_: Sequence[Identified]) -> Sequence[Encoded]:
+    def broken(_: Sequence[Identified], __: Sequence[Gap]) -> Sequence[Encoded]:
         raise ValueError("no")
 
     async def first(journal: Journal) -> None:
@@ -300,7 +304,7 @@ def test_a_number_is_never_used_again(open_journal: Open) -> None:
         assert await journal.attach("two") == 3
         assert (await journal.stats()).last_seq == 3
         with pytest.raises(ValueError, match="no"):
-            await journal.append(Append("a", (item(9, "x"),), 0, broken))
+            await journal.append(walk("a", item(9, "x"), position=0, encode=broken))
         assert (await journal.append(walk("a", item(9, "x")))).last_seq == 4
 
     play(open_journal, first, "a")
@@ -489,7 +493,12 @@ def test_dead_letters_come_with_the_cursor_and_stand_once(open_journal: Open) ->
         await journal.advance("one", 0, [letter("one", "u"), letter("one", "v")])
         await journal.advance("one", 1, [letter("one", "u", "again")])
         await journal.advance("two", 1, [letter("two", "u")])
-        assert (await journal.stats()).dead_letters == 3
+        stats = await journal.stats()
+        assert stats.dead_letters == 3
+        assert [(one.destination, one.dead_letters) for one in stats.backlogs] == [
+            ("one", 2),
+            ("two", 1),
+        ]
 
     async def second(journal: Journal) -> None:
         assert (await journal.stats()).dead_letters == 3
@@ -521,14 +530,14 @@ def test_stats_show_each_destination_in_use(open_journal: Open, clock: ManualClo
 def test_apps_append_side_by_side(open_journal: Open) -> None:
     """Fifty apps at once, one of them broken: each other batch gets one number, in order."""
 
-    def broken(_: Sequence[Identified]) -> Sequence[Encoded]:
+    def broken(_: Sequence[Identified], __: Sequence[Gap]) -> Sequence[Encoded]:
         raise ValueError("no")
 
     names = [f"app-{n}" for n in range(50)]
 
     async def scenario(journal: Journal) -> None:
         results = await asyncio.gather(
-            journal.append(Append("app-0", (item(1, "x"),), 0, broken)),
+            journal.append(walk("app-0", item(1, "x"), position=0, encode=broken)),
             *(journal.append(walk(name, item(1, "x"))) for name in names),
             return_exceptions=True,
         )

@@ -16,7 +16,7 @@ from support.virtual import Crash
 
 from bridge.errors import JournalError
 from bridge.journal.sqlite import SqliteJournal
-from bridge.model import Append, Appended, AppRecord, DeadLetter, Encoded, Identified
+from bridge.model import Appended, AppRecord, DeadLetter, Encoded, Gap, GapKind, Identified
 from bridge.simulator.manual_clock import ManualClock
 
 
@@ -27,12 +27,20 @@ def start(path: Path, disk: Disk, *, inline: bool = True) -> SqliteJournal:
     )
 
 
+GAP = Gap(GapKind.CROWDED, 2, 3, at_least=1)
+
+
+def seqs(journal: SqliteJournal) -> list[tuple[int, int]]:
+    """The ledger: each fingerprint's tick and batch."""
+    return journal._db.execute("SELECT tick, seq FROM seen ORDER BY tick").fetchall()
+
+
 @pytest.mark.parametrize("inline", [True, False])
 @pytest.mark.parametrize("late", [False, True])
 def test_a_crash_at_any_statement_leaves_all_or_nothing(
     tmp_path: Path, inline: bool, late: bool
 ) -> None:
-    """Batch, fingerprints, position, cursor and dead letters of one group stand or fall together.
+    """Batch, fingerprints, gap, position, cursor, dead letters of a group stand or fall together.
 
     Trap 4: the position is never there without the batch. Every statement is tried in turn.
     """
@@ -46,7 +54,7 @@ def test_a_crash_at_any_statement_leaves_all_or_nothing(
         commits = disk.commits
         disk.plan(Crash(), skip=skip, late=late)
         results = await asyncio.gather(
-            journal.append(walk("a", item(2, "y"), item(3, "z"), position=9)),
+            journal.append(walk("a", item(2, "y"), item(3, "z"), position=9, gaps=[GAP])),
             journal.advance("one", 1, [letter]),
             return_exceptions=True,
         )
@@ -71,8 +79,11 @@ def test_a_crash_at_any_statement_leaves_all_or_nothing(
             assert anchor is not None
             stats = await journal.stats()
             found = [b.gzip for b in await journal.read(0, max_batches=9, max_size=999)]
-            state = (known.position, anchor.tick, stats.dead_letters, found)
-            assert state == ((9, 3, 1, [b"y z"]) if held else (1, 1, 0, [b"x"]))
+            gaps = list(await journal.gaps("a"))
+            state = (known.position, anchor.tick, stats.dead_letters, gaps, found)
+            told = [b"y z crowded:2-3"]
+            assert state == ((9, 3, 1, [GAP], told) if held else (1, 1, 0, [], [b"x"]))
+            assert seqs(journal) == ([(1, 1), (2, 2), (3, 2)] if held else [(1, 1)])
             assert await journal.attach("one") == (1 if held else 0)
         finally:
             journal.abandon()
@@ -87,22 +98,22 @@ def test_a_crash_at_any_statement_leaves_all_or_nothing(
 def test_a_crash_inside_the_encoder_stores_nothing(path: Path) -> None:
     """Whatever code runs inside the transaction: if the process dies there, nothing was stored."""
 
-    def dies(_: Sequence[Identified]) -> list[Encoded]:
+    def dies(_: Sequence[Identified], __: Sequence[Gap]) -> list[Encoded]:
         raise Crash
 
     async def run() -> None:
         journal = start(path, Disk())
         await journal.begin(AppRecord("a", "rest/x", "{}", 0))
         crash, bystander, later = await asyncio.gather(
-            journal.append(Append("a", (item(1, "x"),), 9, dies)),
-            journal.append(Append("a", (item(2, "y"),), 9, encode_plainly)),
-            journal.prune("a", 0),
+            journal.append(walk("a", item(1, "x"), position=9, encode=dies)),
+            journal.append(walk("a", item(2, "y"), position=9, encode=encode_plainly)),
+            journal.prune("a", needed=0, kept=0),
             return_exceptions=True,
         )
         assert [type(result) for result in (crash, bystander, later)] == [Crash] * 3
         journal.abandon()
         journal = start(path, Disk())
-        assert await journal.app("a") == AppRecord("a", "rest/x", "{}", 0)
+        assert await journal.app("a") == AppRecord("a", "rest/x", "{}", 0, ledger_from=0)
         assert await journal.append(walk("a", item(1, "x"))) == Appended(1, 0, 1)
         journal.abandon()
 
@@ -114,9 +125,11 @@ import asyncio, json, sys
 from pathlib import Path
 from bridge.clock import SystemClock
 from bridge.journal.sqlite import SqliteJournal
-from bridge.model import Append, AppRecord, Encoded, Entry, Identified
+from bridge.model import Append, AppRecord, Encoded, Entry, Identified, Read, ReadKind
 
-def encode(items):
+LIVE = Read(ReadKind.LIVE, 0, 1, 1, 1)
+
+def encode(items, gaps):
     payload = json.dumps([item.uid.decode() for item in items]).encode()
     return [Encoded(len(items), len(payload), payload)]
 
@@ -125,7 +138,7 @@ async def write(journal, app):
     known = await journal.app(app)
     for tick in range(known.position, 10**9):
         found = [Identified(Entry({}, tick), tick, f"{app}.{tick}.{n}".encode()) for n in range(3)]
-        done = await journal.append(Append(app, found, tick + 1, encode))
+        done = await journal.append(Append(app, found, tick + 1, encode, LIVE))
         print(json.dumps([app, tick, done.added, done.last_seq]), flush=True)
 
 async def main():

@@ -12,26 +12,27 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.journal import Disk, copy_as_killed, encode_plainly, item
+from support.journal import Disk, copy_as_killed, encode_one_each, encode_plainly, item, walk
 from support.virtual import Crash
 
 from bridge.errors import JournalError
-from bridge.journal import Journal
-from bridge.journal.memory import MemoryJournal
-from bridge.journal.rules import POSITION_STEP
+from bridge.journal import Journal, rules
+from bridge.journal.memory import Contents, MemoryJournal
 from bridge.journal.sqlite import SqliteJournal
-from bridge.model import Append, AppRecord, DeadLetter, Identified
+from bridge.model import AppRecord, DeadLetter, Encode, Gap, GapKind, Identified, Read, ReadKind
 from bridge.simulator.manual_clock import ManualClock
 
 Call: TypeAlias = Callable[[Journal], Awaitable[Any]]
 
-MAX_BYTES = 60
+MAX_BYTES = 90
+LEDGER_BYTES = 9 * rules.FINGERPRINT_BYTES
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Thousands of commits are tried; a killed process leaves the same files there as on a disk."""
 TICKS = range(8)
@@ -43,7 +44,7 @@ class BrokenEncoder(Exception):
     """What an encoder raises."""
 
 
-def _broken(_: Any) -> Any:
+def _broken(_: Any, __: Any) -> Any:
     raise BrokenEncoder
 
 
@@ -51,25 +52,39 @@ def _beginning(record: AppRecord) -> Call:
     return lambda journal: journal.begin(record)
 
 
-def _one_each(found: Any) -> Any:
-    return [batch for entry in found for batch in encode_plainly([entry])]
-
-
 apps = st.sampled_from(APPS)
 ticks = st.sampled_from(TICKS)
 items = st.builds(
     item, ticks, st.sampled_from("pqrst"), dated=st.sampled_from([True] * 4 + [False])
 )
-positions = st.one_of(ticks, st.sampled_from([POSITION_STEP - 1, POSITION_STEP, 3 * POSITION_STEP]))
+positions = st.one_of(
+    ticks, st.sampled_from([rules.POSITION_STEP - 1, rules.POSITION_STEP, 3 * rules.POSITION_STEP])
+)
+gaps = st.builds(
+    lambda kind, floor, at_least: Gap(kind, floor, floor + 1, at_least),
+    st.sampled_from(GapKind),
+    st.integers(0, 3),
+    st.integers(0, 5),
+)
+
+
+encoders: list[Encode] = [*[encode_plainly] * 4, encode_one_each, _broken]
 
 
 @st.composite
 def appends(draw: st.DrawFn) -> Call:
     """A walk, now and then with an encoder that makes many batches or breaks."""
     found: list[Identified] = draw(st.lists(items, max_size=6))
-    encode = draw(st.sampled_from([encode_plainly] * 4 + [_one_each, _broken]))
-    swept = draw(st.dictionaries(st.sampled_from([15, 120]), positions))
-    append = Append(draw(apps), found, draw(positions), encode, swept)
+    append = walk(
+        draw(apps),
+        *found,
+        position=draw(positions),
+        encode=draw(st.sampled_from(encoders)),
+        read=Read(draw(st.sampled_from(ReadKind)), 0, 8, draw(ticks), draw(st.integers(1, 3))),
+        swept=draw(st.dictionaries(st.sampled_from([15, 120]), positions)),
+        gaps=draw(st.lists(gaps, max_size=2)),
+        closed=draw(st.lists(gaps, max_size=2)),
+    )
     return lambda journal: journal.append(append)
 
 
@@ -82,8 +97,8 @@ def begins(draw: st.DrawFn) -> Call:
 @st.composite
 def prunes(draw: st.DrawFn) -> Call:
     """Forgetting."""
-    app, below = draw(apps), draw(ticks)
-    return lambda journal: journal.prune(app, below)
+    app, needed, kept = draw(apps), draw(ticks), draw(ticks)
+    return lambda journal: journal.prune(app, needed=needed, kept=kept)
 
 
 @st.composite
@@ -119,12 +134,14 @@ class Lockstep(RuleBasedStateMachine):
         self.lives = 0
         self.path = self.root / "0" / "journal.db"
         self.real = self._open()
-        self.model = MemoryJournal(max_bytes=MAX_BYTES, clock=self.clock)
+        self.model = self._modelled(Contents())
+        self.ledger_from: dict[str, int] = {}
 
     def _open(self) -> SqliteJournal:
         return SqliteJournal.open(
             self.path,
             max_bytes=MAX_BYTES,
+            ledger_bytes=LEDGER_BYTES,
             clock=self.clock,
             inline=True,
             connect=self.disk.connect,
@@ -132,8 +149,11 @@ class Lockstep(RuleBasedStateMachine):
 
     def _restart(self) -> None:
         self.real = self._open()
-        self.model = MemoryJournal(
-            max_bytes=MAX_BYTES, clock=self.clock, contents=self.model.contents
+        self.model = self._modelled(self.model.contents)
+
+    def _modelled(self, contents: Contents) -> MemoryJournal:
+        return MemoryJournal(
+            max_bytes=MAX_BYTES, ledger_bytes=LEDGER_BYTES, clock=self.clock, contents=contents
         )
 
     def _kill(self) -> None:
@@ -239,18 +259,90 @@ class Lockstep(RuleBasedStateMachine):
         for bounds in ({"max_batches": 99, "max_size": 9_999}, {"max_batches": 3, "max_size": 7}):
             assert await self.real.read(0, **bounds) == await self.model.read(0, **bounds)
         assert await self.real.stats() == await self.model.stats()
-        undated = self.real._db.execute("SELECT name, uid, tick FROM undated JOIN apps ON id = app")
-        assert set(undated.fetchall()) == {
-            (app, uid, tick)
-            for app, seen in self.model.contents.seen.items()
-            for (dated, uid), tick in seen.items()
-            if dated is None
+        for app in APPS:
+            assert await self.real.gaps(app) == await self.model.gaps(app)
+        contents = self.model.contents
+        assert self._rows(
+            """
+            SELECT name, tick, uid, tick, seq FROM seen JOIN apps ON id = app
+            UNION ALL SELECT name, NULL, uid, tick, seq FROM undated JOIN apps ON id = app
+            """
+        ) == {
+            (app, *key, one.tick, one.seq)
+            for app, seen in contents.seen.items()
+            for key, one in seen.items()
         }
-        letters = self.real._db.execute("SELECT destination, uid, reason FROM dead_letters")
-        assert set(letters.fetchall()) == {
+        assert self._rows(
+            """
+            SELECT name, kind, floor, ceiling, at_least, seq, found_at, closed_at
+            FROM gaps JOIN apps ON id = app
+            """
+        ) == {
+            (app, *key, one.gap.at_least, one.seq, one.found_at, one.closed_at)
+            for app, kept in contents.gaps.items()
+            for key, one in kept.items()
+        }
+        assert self._rows(
+            """
+            SELECT name, kind, floor, ceiling, at, pages, journaled_at, added, first_seq, last_seq,
+                   latest_by, median_late_by
+            FROM reads JOIN apps ON id = app
+            """
+        ) == {
+            (
+                *(one.app, *astuple(one.read), one.journaled_at, one.added),
+                *(one.first_seq, one.last_seq, *one.late_by),
+            )
+            for one in contents.reads
+        }
+        assert self._rows("SELECT destination, after, cursor, at FROM acks") == {
+            astuple(one) for one in contents.acks
+        }
+        assert self._rows("SELECT destination, uid, reason FROM dead_letters") == {
             (letter.destination, letter.uid, letter.reason)
-            for letter in self.model.contents.dead_letters.values()
+            for letter in contents.dead_letters.values()
         }
+
+    def _rows(self, sql: str) -> set[Any]:
+        return set(self.real._db.execute(sql).fetchall())
+
+    @invariant()
+    def the_ledger_counts_right(self) -> None:
+        """The running counts are what counting would give."""
+        assert not self._rows(
+            """
+            SELECT * FROM apps WHERE fingerprints != (SELECT count(*) FROM seen WHERE app = id)
+                                                   + (SELECT count(*) FROM undated WHERE app = id)
+            """
+        )
+        assert not self._rows(
+            """
+            SELECT * FROM reads WHERE known !=
+                (SELECT count(*) FROM seen WHERE seq BETWEEN first_seq AND last_seq)
+                + (SELECT count(*) FROM undated WHERE seq BETWEEN first_seq AND last_seq)
+            """
+        )
+
+    @invariant()
+    def what_is_known_is_where_it_is_said_to_be(self) -> None:
+        """No fingerprint and no gap without its record in the batch that it names."""
+        payloads = dict(self._rows("SELECT seq, gzip FROM batches"))
+        last = self.model.contents.last_seq
+        for name, seq in self._rows(
+            """
+            SELECT uid, seq FROM seen UNION SELECT uid, seq FROM undated
+            UNION SELECT CAST(kind || ':' || floor || '-' || ceiling AS BLOB), seq FROM gaps
+            """
+        ):
+            assert 0 < seq <= last
+            assert name in payloads.get(seq, name).split(b" ")
+
+    @invariant()
+    def a_ledger_never_claims_more(self) -> None:
+        """Where it begins only rises, and everything in it was taken since."""
+        for app, start in self._rows("SELECT name, ledger_from FROM apps"):
+            assert start >= self.ledger_from.get(app, start)
+            self.ledger_from[app] = start
 
     def teardown(self) -> None:
         """Release the files."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bridge.model import Append, Encoded, Entry, Identified, Tick
+from bridge.model import Append, Encode, Encoded, Entry, Gap, Identified, Read, ReadKind, Tick
 
 
 class Disk:
@@ -100,10 +100,24 @@ def item(tick: Tick, uid: str, *, dated: bool = True) -> Identified:
     return Identified(Entry(raw={"message": uid}, tick=tick if dated else None), tick, uid.encode())
 
 
-def encode_plainly(items: Sequence[Identified]) -> list[Encoded]:
-    """One batch whose payload names its entries: ``a b c``; as large uncompressed as compressed."""
-    payload = b" ".join(entry.uid for entry in items)
-    return [Encoded(records=len(items), size=len(payload), gzip=payload)]
+def encode_plainly(items: Sequence[Identified], gaps: Sequence[Gap] = ()) -> list[Encoded]:
+    """One batch that names its entries and gaps: ``a b c crowded:5-6``; as large as compressed."""
+    names = [entry.uid for entry in items]
+    names += [f"{gap.kind}:{gap.floor}-{gap.ceiling}".encode() for gap in gaps]
+    payload = b" ".join(names)
+    return [Encoded(records=len(names), size=len(payload), gzip=payload)]
+
+
+def encode_one_each(items: Sequence[Identified], gaps: Sequence[Gap] = ()) -> list[Encoded]:
+    """A batch for each record."""
+    return [
+        *(batch for entry in items for batch in encode_plainly([entry])),
+        *(batch for gap in gaps for batch in encode_plainly((), [gap])),
+    ]
+
+
+LIVE = Read(ReadKind.LIVE, floor=0, ceiling=100, at=100, pages=1)
+"""What a walk was where nothing else is said."""
 
 
 def walk(
@@ -111,6 +125,19 @@ def walk(
     *found: Identified,
     position: Tick = 0,
     swept: Mapping[Tick, Tick] | None = None,
+    encode: Encode = encode_plainly,
+    read: Read = LIVE,
+    gaps: Sequence[Gap] = (),
+    closed: Sequence[Gap] = (),
 ) -> Append:
     """An append of these entries."""
-    return Append(app=app, found=found, position=position, encode=encode_plainly, swept=swept or {})
+    return Append(
+        app=app,
+        found=found,
+        position=position,
+        encode=encode,
+        read=read,
+        swept=swept or {},
+        gaps=gaps,
+        closed=closed,
+    )

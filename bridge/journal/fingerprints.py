@@ -1,0 +1,186 @@
+"""The ledger's rows: fingerprints, the reads that brought them, and when those were acknowledged.
+
+Like `bridge.journal.store`, which calls it inside its transactions.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from bridge.journal import rules
+from bridge.model import Append, Identified, Tick
+
+_OLDEST: Final = """
+    SELECT tick, seq FROM (
+        SELECT tick, seq FROM seen WHERE app = :app AND tick < min(:below, :newest)
+        UNION ALL
+        SELECT tick, seq FROM undated WHERE app = :app AND tick < :below
+        ORDER BY tick)
+"""
+"""What may be forgotten below a tick; the app's newest tick stays, for it is the anchor."""
+
+
+def unknown(
+    db: sqlite3.Connection, app_id: int, entries: Mapping[rules.Key, Identified]
+) -> list[Identified]:
+    """Those entries that were never stored, in order.
+
+    What is known is asked for in one range: much less work than a question for each entry, as a
+    walk finds nearly everything that lies between the first and the last of its entries.
+    """
+    ticks = [tick for tick, _ in entries if tick is not None]
+    known = set()
+    if ticks:
+        known = set(
+            db.execute(
+                "SELECT tick, uid FROM seen WHERE app = ? AND tick BETWEEN ? AND ?",
+                (app_id, min(ticks), max(ticks)),
+            )
+        )
+    return [
+        item
+        for key, item in entries.items()
+        if key not in known and (key[0] is not None or not _has_undated(db, app_id, item.uid))
+    ]
+
+
+def remember(
+    db: sqlite3.Connection, app_id: int, missing: Sequence[Identified], seqs: Iterable[int]
+) -> None:
+    """Store the fingerprints of new entries, each with the number of its batch."""
+    dated: list[tuple[int, Tick, bytes, int]] = []
+    undated: list[tuple[int, Tick, bytes, int]] = []
+    for item, seq in zip(missing, seqs, strict=False):  # the records of gaps come after
+        rows = undated if item.entry.tick is None else dated
+        rows.append((app_id, item.tick, item.uid, seq))
+    for table, rows in (("seen", dated), ("undated", undated)):
+        if rows:
+            db.executemany(
+                f"INSERT INTO {table} (app, tick, uid, seq) VALUES (?, ?, ?, ?)",  # noqa: S608 - one of two names
+                rows,
+            )
+    db.execute(
+        "UPDATE apps SET fingerprints = fingerprints + ? WHERE id = ?", (len(missing), app_id)
+    )
+
+
+def note_read(
+    db: sqlite3.Connection,
+    app_id: int,
+    walk: Append,
+    missing: Sequence[Identified],
+    *,
+    seqs: Sequence[int],
+    now: Tick,
+) -> None:
+    """Store which walk filled these batches."""
+    read = walk.read
+    figures = (app_id, read.kind, read.floor, read.ceiling, read.at, read.pages, now)
+    db.execute(
+        "INSERT INTO reads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (seqs[0], seqs[-1], *figures, len(missing), len(missing), *rules.lateness(read, missing)),
+    )
+
+
+def prune(
+    db: sqlite3.Connection,
+    app_id: int,
+    *,
+    needed: Tick,
+    kept: Tick,
+    ledger_bytes: int,
+    chunk: int,
+) -> bool:
+    """See `Journal.prune`. Forgets about ``chunk`` rows of a kind; True while there may be more."""
+    gone = _forget(db, app_id, below=min(kept, needed), at_most=chunk)
+    if gone < chunk:
+        (held,) = db.execute("SELECT coalesce(sum(fingerprints), 0) FROM apps").fetchone()
+        excess = rules.excess(held, ledger_bytes)
+        gone = _forget(db, app_id, below=needed, at_most=min(excess, chunk))
+    db.execute(
+        """
+        DELETE FROM gaps WHERE app = :app AND closed_at IS NOT NULL
+        AND ceiling <= (SELECT ledger_from FROM apps WHERE id = :app)
+        """,
+        {"app": app_id},
+    )
+    return max(gone, _drop_spent_reads(db, chunk)) >= chunk
+
+
+def _has_undated(db: sqlite3.Connection, app_id: int, uid: bytes) -> bool:
+    row = db.execute("SELECT 1 FROM undated WHERE app = ? AND uid = ?", (app_id, uid)).fetchone()
+    return row is not None
+
+
+def _forget(db: sqlite3.Connection, app_id: int, *, below: Tick, at_most: int) -> int:
+    """Forget the oldest fingerprints below a tick, whole ticks; returns how many."""
+    if not at_most:
+        return 0
+    (newest,) = db.execute(
+        "SELECT coalesce(max(tick), :below) FROM seen WHERE app = :app",
+        {"app": app_id, "below": below},
+    ).fetchone()
+    bounds = {"app": app_id, "below": below, "newest": newest, "at_most": at_most}
+    (last,) = db.execute(
+        f"SELECT max(tick) FROM ({_OLDEST} LIMIT :at_most)",  # noqa: S608 - a constant
+        bounds,
+    ).fetchone()
+    if last is None:
+        return 0
+    bounds["below"] = last + 1
+    db.execute(
+        f"""
+        UPDATE reads SET known = known - gone.rows FROM (
+            SELECT (SELECT max(first_seq) FROM reads WHERE first_seq <= seq) AS read,
+                   count(*) AS rows
+            FROM ({_OLDEST}) GROUP BY read) AS gone
+        WHERE first_seq = gone.read
+        """,  # noqa: S608 - a constant
+        bounds,
+    )
+    gone = db.execute(
+        "DELETE FROM seen WHERE app = :app AND tick < min(:below, :newest)", bounds
+    ).rowcount
+    gone += db.execute("DELETE FROM undated WHERE app = :app AND tick < :below", bounds).rowcount
+    db.execute(
+        """
+        UPDATE apps SET fingerprints = fingerprints - ?, ledger_from = max(ledger_from, ?)
+        WHERE id = ?
+        """,
+        (gone, last + 1, app_id),
+    )
+    return gone
+
+
+def _drop_spent_reads(db: sqlite3.Connection, chunk: int) -> int:
+    """Forget walks that no fingerprint and no batch refers to, with what acknowledged only them."""
+    spent = db.execute(
+        """
+        DELETE FROM reads WHERE first_seq IN (
+            SELECT first_seq FROM reads
+            WHERE known = 0 AND NOT EXISTS (SELECT 1 FROM batches WHERE seq <= last_seq)
+            ORDER BY first_seq LIMIT ?)
+        RETURNING first_seq, last_seq
+        """,
+        (chunk,),
+    ).fetchall()
+    if spent:
+        destinations = db.execute("SELECT destination FROM cursors").fetchall()
+        db.executemany(
+            """
+            DELETE FROM acks WHERE destination = :destination AND cursor >= :first
+            AND cursor <= coalesce((SELECT min(cursor) FROM acks
+                                    WHERE destination = :destination AND cursor >= :last), :last)
+            AND NOT EXISTS (SELECT 1 FROM batches WHERE seq <= acks.cursor)
+            AND after >= coalesce((SELECT last_seq FROM reads WHERE first_seq <= acks.cursor
+                                   ORDER BY first_seq DESC LIMIT 1), 0)
+            """,
+            [
+                {"destination": name, "first": first, "last": last}
+                for first, last in spent
+                for (name,) in destinations
+            ],
+        )
+    return len(spent)
