@@ -72,7 +72,8 @@ def simulate(
 ) -> None:
     """Serve a simulated fal account on loopback until Ctrl-C.
 
-    Several apps write believable logs; the Logs REST API shows them as fal would.
+    Several apps write believable logs; the Logs REST API and the Platform API show them as fal
+    would, both at the same address.
 
     For example:
 
@@ -130,6 +131,7 @@ Simulated fal account on {url}
   export BRIDGE_FAL__BASE_URL={url}
   export BRIDGE_APPS={quote(",".join(plan.apps))}
 
+It reads the Logs REST API, or with BRIDGE_FAL__API=platform the Platform API.
 Ctrl-C ends it."""
 
 

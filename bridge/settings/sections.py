@@ -32,7 +32,7 @@ from bridge.settings.keys import FileKey, FixedKey, KeySource
 from bridge.settings.units import Bytes, FirstStart, Seconds, StartBack
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
-DEFAULT_BASE_URL: Final = "https://rest.alpha.fal.ai"
+BASE_URLS: Final = {"rest": "https://rest.alpha.fal.ai", "platform": "https://api.fal.ai"}
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _LOGS_PATH: Final = "/v1/logs"
 _INT64: Final = range(-(2**63), 2**63)
@@ -198,10 +198,15 @@ class Section(BaseModel):
 class Fal(Section):
     """The fal account whose logs are read."""
 
-    api: Annotated[Literal["rest"], _not_yet("platform", use="rest")] = "rest"
-    """Which of fal's logs APIs is spoken."""
-    base_url: BaseUrl = DEFAULT_BASE_URL
-    """Where the Logs REST API is."""
+    api: Literal["rest", "platform"] = "rest"
+    """Which of fal's logs APIs is spoken: the Logs REST API, or the newer Platform API."""
+    base_url: BaseUrl = Field(
+        default_factory=lambda data: BASE_URLS[data.get("api", "rest")],
+        json_schema_extra={
+            "x-default": f"`{BASE_URLS['rest']}`; `{BASE_URLS['platform']}` for `platform`"
+        },
+    )
+    """Where that API is."""
     key: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
     """The fal API key, `key_id:key_secret`; one with read-only scope is enough."""
     key_file: Path | None = None
@@ -312,6 +317,12 @@ class Journal(Section):
     """Its file, or a folder, existing or with a slash at the end, to put `journal.sqlite` in."""
     max_bytes: Annotated[Bytes, Field(ge=1)] = 1024**3
     """The most that undelivered batches may take; then reading pauses until there is room."""
+    ledger_for: Annotated[Seconds, Field(gt=0)] = Field(
+        default=86_400.0, json_schema_extra={"default": "24h"}
+    )
+    """How long the fingerprints of entries are kept, for `audit` and `explain`."""
+    ledger_max_bytes: Annotated[Bytes, Field(ge=1)] = 256 * 1024**2
+    """The most that fingerprints may take; then the oldest go first, unless a read needs them."""
 
 
 class Admin(Section):

@@ -23,6 +23,7 @@ from bridge.simulator.faults import (
     api_faults,
 )
 from bridge.simulator.logs_api import LogsApiConfig, LogsApiFake
+from bridge.simulator.platform_api import BothApis, PlatformApiFake
 from bridge.simulator.store import Written
 from bridge.simulator.writer import keep_writing
 
@@ -90,7 +91,8 @@ async def run_alone(
 
     fake = LogsApiFake(clock, plan.api)
     faults = replace(api_faults(plan.faults), traits=tuple(_TRAITS[each] for each in plan.traits))
-    core = Faulty(fake, faults, Random(plan.seed))  # noqa: S311 - reproducible, not secret
+    both = BothApis(fake, PlatformApiFake(fake, clock))
+    core = Faulty(both, faults, Random(plan.seed))  # noqa: S311 - reproducible, not secret
     now = clock.now()
     start = now - int(plan.history * SECOND)
     account = Account(plan.seed, start, plan.rate, plan.apps, plan.late)
@@ -102,7 +104,7 @@ async def run_alone(
         written += 1
 
     def so_far() -> Progress:
-        return Progress(written, Counter(fake.statuses), core.struck)
+        return Progress(written, both.statuses, core.struck)
 
     for entry in account.entries_between(start, now):
         put(entry)

@@ -15,13 +15,14 @@ from random import Random
 from typing import Final, Protocol
 
 from bridge.clock import Clock
-from bridge.model import MILLISECOND, SECOND, Tick
+from bridge.model import MILLISECOND, SECOND, Json, Tick
 from bridge.simulator.exchange import Answer, Core, Drop, Request
 from bridge.simulator.times import http_date, naive, parsed
 
 LOGIN_PAGE: Final = b"<!DOCTYPE html><html><body><h1>Sign in to continue</h1></body></html>"
 _HTML: Final = (("content-type", "text/html; charset=utf-8"),)
-_BOUNDS: Final = ("since", "until")
+_OUTWARD: Final = {"since": -1, "until": 1, "start": -1, "end": 1}
+"""The bounds of both dialects, and which way is out."""
 
 
 class Fault(Protocol):
@@ -49,6 +50,11 @@ class Reply:
         date = core.answer(request).header("date") if self.handled else ""
         dated = (("date", date),) if date else ()
         return Answer(self.status, (*dated, *self.headers), self.body)
+
+
+INTERNAL_ERROR: Final = Reply(
+    500, b'{"detail":"Internal Server Error"}', (("content-type", "application/json"),)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +109,57 @@ class Slow:
 
     def apply(self, core: Core, request: Request) -> Answer:
         """See `Fault.apply`."""
-        answer = core.answer(request)
-        headers = tuple(
-            (key, self._later(value) if key.lower() == "date" else value)
-            for key, value in answer.headers
-        )
-        return replace(answer, delay=answer.delay + self.seconds, headers=headers)
+        answer = _dated(core.answer(request), int(self.seconds * SECOND))
+        return replace(answer, delay=answer.delay + self.seconds)
 
-    def _later(self, date: str) -> str:
-        return http_date(int((parsedate_to_datetime(date).timestamp() + self.seconds) * SECOND))
+
+@dataclass(frozen=True, slots=True)
+class DateOff:
+    """The server's clock is wrong by so many ticks, as its ``Date`` shows."""
+
+    by: Tick
+
+    def apply(self, core: Core, request: Request) -> Answer:
+        """See `Fault.apply`."""
+        return _dated(core.answer(request), self.by)
+
+
+@dataclass(frozen=True, slots=True)
+class DateMissing:
+    """The answer has no ``Date``: a proxy took it away, or the server has no clock."""
+
+    def apply(self, core: Core, request: Request) -> Answer:
+        """See `Fault.apply`."""
+        answer = core.answer(request)
+        kept = tuple(header for header in answer.headers if header[0].lower() != "date")
+        return replace(answer, headers=kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Poisoned:
+    """The server fails whenever ``[start, end)`` is within the bounds asked for; else it works.
+
+    With ``app`` only for requests about that app.
+    """
+
+    start: Tick
+    end: Tick
+    app: str | None = None
+
+    def apply(self, core: Core, request: Request) -> Answer:
+        """See `Fault.apply`."""
+        if self._reaches(request):
+            return INTERNAL_ERROR.apply(core, request)
+        return core.answer(request)
+
+    def _reaches(self, request: Request) -> bool:
+        if self.app not in (None, request.parameter("app_id")):
+            return False
+        for name, out in _OUTWARD.items():
+            tick, edge = _bound(request, name), self.start if out > 0 else self.end - 1
+            if tick is not None and (tick - edge) * out <= 0:
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +181,9 @@ class BoundsIgnored:
 
     def apply(self, core: Core, request: Request) -> Answer:
         """See `Fault.apply`."""
-        outward = {"since": -self.reach, "until": self.reach}
-        return core.answer(_with_bounds(request, lambda tick, name: tick + outward[name]))
+        return core.answer(
+            _with_bounds(request, lambda tick, name: tick + _OUTWARD[name] * self.reach)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +206,42 @@ class OldestFirst:
         answer = core.answer(request)
         if answer.status != 200:  # noqa: PLR2004 - the one status that carries a page
             return answer
-        return replace(answer, body=json.dumps(json.loads(answer.body)[::-1]).encode())
+        return replace(answer, body=json.dumps(_turned(json.loads(answer.body))).encode())
+
+
+def _turned(page: Json) -> Json:
+    """A page of either dialect from its end, an array or the ``items`` of an object."""
+    return {**page, "items": page["items"][::-1]} if isinstance(page, dict) else page[::-1]
 
 
 def _with_bounds(request: Request, changed: Callable[[Tick, str], Tick]) -> Request:
     """Change the readable bounds of a request; the core refuses the others by itself."""
-    for name in _BOUNDS:
-        text = request.parameter(name)
-        try:
-            tick = changed(parsed(text or ""), name)
-        except ValueError:
-            continue
-        request = request.with_parameter(name, naive(tick))
+    for name in _OUTWARD:
+        tick = _bound(request, name)
+        if tick is not None:
+            request = request.with_parameter(name, naive(changed(tick, name)))
     return request
+
+
+def _bound(request: Request, name: str) -> Tick | None:
+    """A bound of a request, None if it has none that can be read."""
+    try:
+        return parsed(request.parameter(name) or "")
+    except ValueError:
+        return None
+
+
+def _dated(answer: Answer, by: Tick) -> Answer:
+    """The answer with its ``Date`` moved by so many ticks."""
+    headers = tuple(
+        (key, http_date(_tick_of(value) + by) if key.lower() == "date" else value)
+        for key, value in answer.headers
+    )
+    return replace(answer, headers=headers)
+
+
+def _tick_of(date: str) -> Tick:
+    return int(parsedate_to_datetime(date).timestamp()) * SECOND
 
 
 Schedule = Callable[[int, Request], Fault | None]
@@ -243,18 +315,30 @@ class Spell:
 
 def spells(clock: Clock, plan: Sequence[Spell]) -> Schedule:
     """Faults by time, such as an outage; the first spell that covers the moment counts."""
+    return lambda _, __: _covering(plan, clock.now())
 
-    def strike(_: int, __: Request) -> Fault | None:
-        now = clock.now()
-        return next((spell.fault for spell in plan if spell.start <= now < spell.end), None)
 
-    return strike
+@dataclass(frozen=True, slots=True)
+class During:
+    """A trait for a time, beside which other faults strike; see `spells`."""
+
+    clock: Clock
+    plan: tuple[Spell, ...]
+
+    def apply(self, core: Core, request: Request) -> Answer:
+        """See `Fault.apply`."""
+        fault = _covering(self.plan, self.clock.now())
+        return core.answer(request) if fault is None else fault.apply(core, request)
+
+
+def _covering(plan: Sequence[Spell], now: Tick) -> Fault | None:
+    return next((spell.fault for spell in plan if spell.start <= now < spell.end), None)
 
 
 def api_faults(share: float, *, slow: float = 2.0) -> Faults:
     """What befalls a logs API: each is passing and to be asked again."""
     mix = (
-        Reply(500, b'{"detail":"Internal Server Error"}', (("content-type", "application/json"),)),
+        INTERNAL_ERROR,
         Reply(502, b"<html><body>Bad Gateway</body></html>", _HTML),
         Reply(429, b'{"detail":"Too many requests"}', (("retry-after", "1"),)),
         Reply(429, b'{"detail":"Too many requests"}', (("x-ratelimit-reset", "1"),)),

@@ -58,12 +58,13 @@ class LogsApiFake:
     """The API over a `Store`.
 
     ``config`` may be replaced while it runs: a key that starts to work, a cap that falls.
-    ``statuses`` counts the answers, ``requests`` keeps the latest.
+    ``statuses`` counts the answers, ``served`` the entries in them; ``requests`` keeps the latest.
     """
 
     def __init__(self, clock: Clock, config: LogsApiConfig | None = None) -> None:
         self.config = config or LogsApiConfig()
         self.statuses: Counter[int] = Counter()
+        self.served = 0
         self.requests: deque[Request] = deque(maxlen=1_000)
         self._clock = clock
         self._store = Store()
@@ -91,6 +92,30 @@ class LogsApiFake:
         shown = self._clock.now() if visible_at is None else visible_at
         self.add(Written(raw, tick, shown, traceback))
 
+    def visible(self, app: str | None, since: Tick | None, until: Tick | None) -> Iterator[Written]:
+        """The entries kept and shown now, strictly between the bounds, newest first."""
+        now = self._clock.now()
+        if self.config.retention is not None:
+            self._store.forget(now - self.config.retention)
+        entries = self._store.newest_first(app, since, until)
+        return (entry for entry in entries if entry.visible_at <= now)
+
+    def shown(self, entry: Written, *, traceback: bool) -> Json:
+        """The JSON value of an entry, with its traceback where that is asked for."""
+        if entry.traceback is None or not traceback or not isinstance(entry.raw, dict):
+            return entry.raw
+        if self.config.tracebacks is TracebackPlace.MESSAGE:
+            return {**entry.raw, "message": entry.traceback}
+        labels = entry.raw.get("labels")
+        own = labels if isinstance(labels, dict) else {}
+        return {**entry.raw, "labels": {**own, "traceback": entry.traceback}}
+
+    def throttled(self) -> tuple[tuple[str, str], ...] | None:
+        """Count a request against the account's rate; the headers of a 429 beyond it."""
+        rate = self.config.rate
+        wait = self._gate.wait(rate) if rate else 0.0
+        return rate.headers(wait) if rate and wait else None
+
     def answer(self, request: Request) -> Answer:
         """Answer one request as the API would now."""
         answer = self._handled(request)
@@ -108,14 +133,10 @@ class LogsApiFake:
             return refusal(405, "Method Not Allowed", ("allow", "POST"))
         if request.header("authorization") != f"Key {self.config.key}":
             return refusal(401, "Authentication failed: the key is missing, unknown or revoked")
-        return self._throttled() or self._listed(request)
-
-    def _throttled(self) -> Answer | None:
-        rate = self.config.rate
-        wait = self._gate.wait(rate) if rate else 0.0
-        if rate is None or not wait:
-            return None
-        return refusal(429, "Too many requests", *rate.headers(wait))
+        throttled = self.throttled()
+        if throttled is not None:
+            return refusal(429, "Too many requests", *throttled)
+        return self._listed(request)
 
     def _listed(self, request: Request) -> Answer:
         try:
@@ -123,29 +144,22 @@ class LogsApiFake:
         except Invalid as invalid:
             return invalid.answer
         limit = min(wanted.limit, self.config.cap or wanted.limit)
-        page = islice(self._found(wanted), limit)
+        page = tuple(islice(self._found(wanted), limit))
+        self.served += len(page)
         body = b"[%b]" % b",".join(self._text(entry, wanted) for entry in page)
         return Answer(200, (("content-type", "application/json"),), body)
 
     def _found(self, wanted: Selection) -> Iterator[Written]:
-        now = self._clock.now()
         since = wanted.since
         if since is None and wanted.until is None:
-            since = now - self.config.recent
-        if self.config.retention is not None:
-            self._store.forget(now - self.config.retention)
-        entries = self._store.newest_first(wanted.app_id, since, wanted.until)
-        return (entry for entry in entries if entry.visible_at <= now and wanted.matches(entry))
+            since = self._clock.now() - self.config.recent
+        entries = self.visible(wanted.app_id, since, wanted.until)
+        return (entry for entry in entries if wanted.matches(entry))
 
     def _text(self, entry: Written, wanted: Selection) -> bytes:
-        if entry.traceback is None or not wanted.traceback or not isinstance(entry.raw, dict):
+        shown = self.shown(entry, traceback=wanted.traceback)
+        if shown is entry.raw:
             return entry.text
-        if self.config.tracebacks is TracebackPlace.MESSAGE:
-            shown = {**entry.raw, "message": entry.traceback}
-        else:
-            labels = entry.raw.get("labels")
-            own = labels if isinstance(labels, dict) else {}
-            shown = {**entry.raw, "labels": {**own, "traceback": entry.traceback}}
         return json.dumps(shown, separators=(",", ":")).encode()
 
 

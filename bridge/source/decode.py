@@ -2,7 +2,8 @@
 
 Strict first and fast; what strict decoding refuses but a person could still read (a lone
 surrogate, an integer of thousands of digits, a stray byte) is decoded leniently, since bad data
-is forwarded as far as it can be. What is not a whole JSON array is never an empty page.
+is forwarded as far as it can be. What is not a whole answer of the dialect's form, an array or an
+object with ``items``, is never an empty page.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _INT_DIGITS: Final = 4_000  # Python itself refuses to convert much longer ones
 
 
 def decode_entries(body: bytes) -> tuple[Entry, ...]:
-    """The entries of a 200 answer, in its order.
+    """The entries of a 200 answer of the Logs REST API, in its order.
 
     Raises:
         ValueError: the body is not a whole JSON array; the message says how.
@@ -29,6 +30,28 @@ def decode_entries(body: bytes) -> tuple[Entry, ...]:
         raise ValueError(  # noqa: TRY004 - bad data, not a bad call
             f"the answer is a JSON {type(values).__name__}, not an array"
         )
+    return _entries(values)
+
+
+def decode_items(body: bytes) -> tuple[Entry, ...]:
+    """The entries of a 200 answer of the Platform API, in its order.
+
+    Raises:
+        ValueError: the body is not a whole JSON object with a list of ``items``, or shows none
+            while it says that there are more.
+    """
+    answer = _decode(body)
+    items = answer.get("items") if isinstance(answer, dict) else None
+    if not isinstance(items, list):
+        raise ValueError(  # noqa: TRY004 - bad data, not a bad call
+            "the answer is not a JSON object with a list of items"
+        )
+    if not items and answer.get("has_more") is True:
+        raise ValueError("the answer shows no items and says that there are more")
+    return _entries(items)
+
+
+def _entries(values: list[Json]) -> tuple[Entry, ...]:
     return tuple(Entry(raw, _tick_of(raw)) for raw in values)
 
 

@@ -178,7 +178,7 @@ def test_override_of_a_wrong_value(loaded: Loaded) -> None:
         ("BRIDGE_POLL__INTERVAL", "soon", "BRIDGE_POLL__INTERVAL: must be a duration"),
         ("BRIDGE_POLL", "5", "BRIDGE_POLL: must be a mapping"),
         ("BRIDGE_POLL", '{"interval": "soon"}', "BRIDGE_POLL: must be a duration"),
-        ("BRIDGE_FAL__API", "platform", "BRIDGE_FAL__API: 'platform' is not supported yet"),
+        ("BRIDGE_FAL__API", "soap", "BRIDGE_FAL__API: must be 'rest' or 'platform'"),
     ],
 )
 def test_overrides_refused(refused: Callable[..., str], name: str, value: str, words: str) -> None:

@@ -13,7 +13,7 @@ from bridge.settings import load
 
 EVERYTHING_WRONG = """\
 fal:
-  api: platform
+  api: graphql
   ky: some-text
 apps:
   - app_id: x

@@ -117,10 +117,26 @@ def test_types_that_never_were(refused: Callable[..., str], kind: str) -> None:
     assert "the type must be 'otlp' or 'console'" in refused(MINIMAL.replace("console", kind))
 
 
-def test_api_to_come(refused: Callable[..., str]) -> None:
-    """The other API of the contract is refused for now."""
-    message = refused(MINIMAL.replace("{key:", "{api: platform, key:"))
-    assert "fal.api (line 1): 'platform' is not supported yet; use 'rest'" in message
+@pytest.mark.parametrize(
+    ("given", "api", "base_url"),
+    [
+        ("", "rest", "https://rest.alpha.fal.ai"),
+        ("api: rest, base_url: null, ", "rest", "https://rest.alpha.fal.ai"),
+        ("api: platform, ", "platform", "https://api.fal.ai"),
+        ("base_url: 'http://here/', api: platform, ", "platform", "http://here"),
+    ],
+)
+def test_each_api_is_where_it_is(loaded: Loaded, given: str, api: str, base_url: str) -> None:
+    """The address follows the dialect, unless it is given."""
+    fal = loaded(MINIMAL.replace("{key:", f"{{{given}key:")).fal
+    assert (fal.api, fal.base_url) == (api, base_url)
+
+
+def test_an_unknown_api(refused: Callable[..., str]) -> None:
+    """Answered with those there are, and with nothing about the address."""
+    message = refused(MINIMAL.replace("{key:", "{api: soap, key:"))
+    assert "fal.api (line 1): must be 'rest' or 'platform'" in message
+    assert "base_url" not in message
 
 
 def test_filter(loaded: Loaded) -> None:

@@ -13,12 +13,16 @@ from bridge.simulator.exchange import Answer, Drop, Request
 from bridge.simulator.faults import (
     BoundsCut,
     BoundsIgnored,
+    DateMissing,
+    DateOff,
     Dropped,
+    During,
     Fault,
     Faults,
     Faulty,
     LimitIgnored,
     OldestFirst,
+    Poisoned,
     Reply,
     Shortened,
     Slow,
@@ -102,6 +106,57 @@ def test_a_slow_answer_is_dated_when_it_is_sent() -> None:
     assert answer.delay == 4.0
     assert answer.header("date") == http_date(NOON + 4 * SECOND)
     assert (answer.header("x"), answer.body) == ("y", PAGE)
+
+
+def test_a_wrong_date() -> None:
+    """The server's clock is wrong; the page is not."""
+    answer, _ = struck(DateOff(-3600 * SECOND))
+    assert answer.header("date") == http_date(NOON - 3600 * SECOND)
+    assert answer.body == PAGE
+
+
+def test_a_missing_date() -> None:
+    """The other headers stay."""
+    answer, _ = struck(DateMissing())
+    assert (answer.header("date"), answer.header("x"), answer.body) == ("", "y", PAGE)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "fails"),
+    [
+        ("12:00:00", "12:00:05", False),
+        ("12:00:00", "12:00:05.000001", True),
+        ("12:00:06", None, True),
+        ("12:00:06.999998", "12:00:08", True),
+        ("12:00:06.999999", None, False),
+        (None, None, True),
+    ],
+)
+def test_a_poisoned_window(since: str | None, until: str | None, fails: bool) -> None:
+    """It fails for bounds, exclusive as they are, that hold any tick of the window."""
+    given = {"since": since, "until": until}
+    query = tuple((name, f"2025-09-19T{time}") for name, time in given.items() if time)
+    poisoned = Poisoned(NOON + 5 * SECOND, NOON + 7 * SECOND)
+    answer, _ = struck(poisoned, Request("POST", "/logs/", query))
+    assert answer.status == (500 if fails else 200)
+
+
+def test_a_window_is_poisoned_for_one_app() -> None:
+    """Others are answered."""
+    poisoned = Poisoned(NOON, NOON + 5 * SECOND, "alpha")
+    answers = [struck(poisoned, ASK.with_parameter("app_id", app))[0] for app in ("alpha", "beta")]
+    assert [answer.status for answer in answers] == [500, 200]
+
+
+def test_a_trait_for_a_time_stands_beside_other_faults() -> None:
+    """A server whose date is wrong for a while may be slow as well."""
+    clock = ManualClock()
+    off = During(clock, (Spell(NOON + 1, NOON + 2, DateOff(60 * SECOND)),))
+    faulty = Faulty(Recorder(), Faults(traits=(off,), schedule=lambda *_: Slow(1.0)), Random(1))
+    dates = []
+    for clock.tick in range(NOON, NOON + 3):
+        dates.append(faulty.answer(ASK).header("date"))
+    assert dates == [http_date(NOON + s * SECOND) for s in (1, 61, 1)]
 
 
 def test_bounds_are_cut_to_milliseconds() -> None:

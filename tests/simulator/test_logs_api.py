@@ -420,3 +420,12 @@ def test_requests_are_kept_for_those_who_look() -> None:
     ask(fake, ("limit", "7"))
     assert [request.parameter("limit") for request in fake.requests] == ["7"]
     assert fake.statuses == {200: 1}
+
+
+def test_entries_are_counted_as_often_as_they_are_served() -> None:
+    """In every page anew; a refusal serves none."""
+    fake, _ = made(None, "a", "b", "c")
+    page(fake, ("limit", "2"))
+    page(fake, ("limit", "10"))
+    ask(fake, ("limit", "none"))
+    assert fake.served == 5

@@ -16,9 +16,11 @@ from bridge.clock import Clock, SystemClock
 from bridge.model import Entry, Filter, Page, Query, Tick
 from bridge.simulator.logs_api import LogsApiConfig, LogsApiFake
 from bridge.simulator.manual_clock import ManualClock
+from bridge.simulator.platform_api import BothApis, PlatformApiFake, PlatformConfig
 from bridge.simulator.server import serving
 from bridge.simulator.transport import CoreTransport
 from bridge.source.api import LogsApi
+from bridge.source.platform import PlatformApi
 from bridge.source.rest import RestApi
 from bridge.source.walk import Bounds
 from bridge.timestamps import format_tick
@@ -40,12 +42,14 @@ class Little:
         return self._server.page(Bounds(query.since, query.until, query.limit))
 
 
-def fake(logs: Logs) -> LogsApiFake:
-    """The simulator with entries at these ticks."""
-    made = LogsApiFake(ManualClock(T0 + 60_000_000), LogsApiConfig(key=KEY))
+def fake(logs: Logs, *, start_inclusive: bool = True) -> BothApis:
+    """The simulator with entries at these ticks, and with bounds as fine as they."""
+    clock = ManualClock(T0 + 60_000_000)
+    made = LogsApiFake(clock, LogsApiConfig(key=KEY))
     for tick in logs:
         made.write({"timestamp": format_tick(tick), "message": str(tick)}, tick, visible_at=tick)
-    return made
+    config = PlatformConfig(step=1, start_inclusive=start_inclusive)
+    return BothApis(made, PlatformApiFake(made, clock, config))
 
 
 @asynccontextmanager
@@ -69,6 +73,29 @@ async def over_http(logs: Logs) -> AsyncIterator[LogsApi]:
         yield RestApi(client, base_url=url, key=lambda: KEY)
 
 
+@asynccontextmanager
+async def platform_from_start(logs: Logs) -> AsyncIterator[LogsApi]:
+    """The Platform API's client on a simulator that shows the entries on ``start``."""
+    transport = CoreTransport(fake(logs), ManualClock())
+    async with httpx.AsyncClient(transport=transport) as client:
+        yield PlatformApi(client, base_url="http://api.test", key=lambda: KEY)
+
+
+@asynccontextmanager
+async def platform_after_start(logs: Logs) -> AsyncIterator[LogsApi]:
+    """The same where ``start`` is exclusive."""
+    transport = CoreTransport(fake(logs, start_inclusive=False), ManualClock())
+    async with httpx.AsyncClient(transport=transport) as client:
+        yield PlatformApi(client, base_url="http://api.test", key=lambda: KEY)
+
+
+@asynccontextmanager
+async def platform_over_http(logs: Logs) -> AsyncIterator[LogsApi]:
+    """The Platform API's client on the simulator, over HTTP."""
+    async with serving(fake(logs)) as url, httpx.AsyncClient() as client:
+        yield PlatformApi(client, base_url=url, key=lambda: KEY)
+
+
 def ticks(opened: Opened, logs: Logs, since: Tick, until: Tick | None, limit: int) -> Logs:
     """The ticks of one page."""
 
@@ -80,7 +107,17 @@ def ticks(opened: Opened, logs: Logs, since: Tick, until: Tick | None, limit: in
     return asyncio.run(main())
 
 
-everyone = pytest.mark.parametrize("opened", [little, in_process, over_http])
+everyone = pytest.mark.parametrize(
+    "opened",
+    [
+        little,
+        in_process,
+        over_http,
+        platform_from_start,
+        platform_after_start,
+        platform_over_http,
+    ],
+)
 LOGS = [T0, T0 + 1, T0 + 1, T0 + 2, T0 + 1_000, T0 + 1_000_000]
 
 
