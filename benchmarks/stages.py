@@ -35,9 +35,12 @@ from bridge.model import (
     Encoded,
     Entry,
     Filter,
+    Gap,
     Identified,
     Page,
     Query,
+    Read,
+    ReadKind,
     Tick,
     Verdict,
 )
@@ -142,7 +145,7 @@ def _page(shown: Sequence[tuple[Tick, bytes]]) -> bytes:
 
 
 def _mapper() -> Mapper:
-    return Mapper(service=None, fallback_service=APP, resource={})
+    return Mapper(app=APP, service=None, fallback_service=APP, resource={})
 
 
 async def _best(stage: Callable[[], Awaitable[None]], count: int) -> Cost:
@@ -181,11 +184,15 @@ async def _append(it: Material) -> None:
         await journal.begin(AppRecord(APP, "{}", "{}", it.begin))
         for piece, requests in zip(it.slices, it.requests, strict=True):
             position = piece.found[-1].tick
-            await journal.append(Append(APP, piece.found, position, partial(_ready, requests)))
+            read = Read(ReadKind.BACKLOG, it.begin, position, position, 1)
+            ready = partial(_ready, requests)
+            await journal.append(Append(APP, piece.found, position, ready, read))
         await journal.aclose()
 
 
-def _ready(requests: Sequence[Encoded], _: Sequence[Identified]) -> Sequence[Encoded]:
+def _ready(
+    requests: Sequence[Encoded], _: Sequence[Identified], __: Sequence[Gap]
+) -> Sequence[Encoded]:
     return requests
 
 

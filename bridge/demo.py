@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from bridge import settings
-from bridge.app import build, real_world
+from bridge.app.parts import build, real_world
 from bridge.clock import Clock, SystemClock
 from bridge.model import SECOND
 from bridge.simulator.account import APPS, Account

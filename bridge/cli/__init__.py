@@ -17,7 +17,7 @@ from typer.main import get_command
 from bridge import __version__
 
 PROGRAM: Final = "fal-log-bridge"
-COMMANDS: Final = ("run", "demo", "simulate", "config")
+COMMANDS: Final = ("run", "demo", "simulate", "check", "status", "audit", "explain", "config")
 
 
 class _LazyGroup(TyperGroup):

@@ -26,7 +26,8 @@ def run(
     import asyncio  # noqa: PLC0415 - keeps --help quick
     import sys  # noqa: PLC0415
 
-    from bridge import app, settings  # noqa: PLC0415
+    from bridge import settings  # noqa: PLC0415
+    from bridge.app import service  # noqa: PLC0415
     from bridge.clock import SystemClock  # noqa: PLC0415
     from bridge.telemetry.log import LogWriter  # noqa: PLC0415
 
@@ -42,5 +43,5 @@ def run(
         raise typer.BadParameter("must be more than 0", param_hint="--timeout")
     loaded = settings.load(config)
     emit = LogWriter(sys.stderr, SystemClock(), human=sys.stderr.isatty())
-    work = app.run_once(loaded, emit, patience) if once else app.run(loaded, emit)
+    work = service.run_once(loaded, emit, patience) if once else service.run(loaded, emit)
     raise typer.Exit(asyncio.run(work))

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from bridge.clock import Clock
-from bridge.errors import ApiThrottled, ApiUnauthorized
+from bridge.errors import ApiLimitRefused, ApiThrottled, ApiUnauthorized
 from bridge.model import Page, Query
 from bridge.source.api import LogsApi
 from bridge.source.limiter import Limiter
 from bridge.source.server_clock import ServerClock
+from bridge.source.traits import LearnsForm, Traits
 
 
 class Account:
-    """Asks for pages under the limiter, and learns the server's time from the answers."""
+    """Asks for pages under the limiter, and learns the server's time from the answers.
 
-    def __init__(self, api: LogsApi, limiter: Limiter, clock: Clock) -> None:
+    ``traits`` is told of every answer, if it is given: it reports how the API behaves.
+    """
+
+    def __init__(
+        self, api: LogsApi, limiter: Limiter, clock: Clock, traits: Traits | None = None
+    ) -> None:
         self.time = ServerClock(clock)
         self.requests = 0
         self._api = api
         self._limiter = limiter
         self._clock = clock
+        self._traits = traits
+        self._learner = api if isinstance(api, LearnsForm) else None
+
+    @property
+    def form(self) -> str:
+        """The form of request that the API takes; empty where there is but one."""
+        return self._learner.form if self._learner else ""
 
     async def page(self, app: str, query: Query, *, troubled: bool) -> Page:
         """Fetch one page for an app when its turn comes; ``troubled`` after a failure of its own.
@@ -31,6 +44,10 @@ class Account:
             self.requests += 1
             try:
                 page = await self._api.page(query)
+            except ApiLimitRefused:
+                if self._traits:
+                    self._traits.refused(query.limit)
+                raise
             except ApiThrottled as error:
                 self._limiter.throttled(error.retry_after)
                 raise
@@ -41,4 +58,6 @@ class Account:
                 raise
             self.time.observe(page.served_at, sent)
             self._limiter.succeeded()
+            if self._traits:
+                self._traits.observe(query, page, self.form)
             return page

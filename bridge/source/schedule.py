@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
-from bridge.model import MILLISECOND, Tick
+from bridge.model import MILLISECOND, SECOND, Tick
 from bridge.source.walk import lower_limit
 
-_NARROWEST: Final = MILLISECOND
+_PARTS: Final = 4
+_SELDOM: Final = 15.0
+_MOST_OFTEN: Final = 20
+_STEP: Final = 4
 
 
 class Pace:
@@ -25,6 +29,21 @@ class Pace:
         return self._next
 
 
+class Looks:
+    """When to read everything that is stamped ahead of time once more: seldom if that is dear."""
+
+    def __init__(self) -> None:
+        self._next = -_SELDOM
+
+    def due(self, now: float) -> bool:
+        """Whether it is time again."""
+        return now >= self._next
+
+    def looked(self, began: float, ended: float) -> None:
+        """A look took from one monotonic moment to another."""
+        self._next = ended + max(_SELDOM, _MOST_OFTEN * (ended - began))
+
+
 class PageLimit:
     """The ``limit`` to ask for: as configured, less what the server refused or could not carry."""
 
@@ -34,7 +53,7 @@ class PageLimit:
 
     def refused(self, limit: int) -> None:
         """The server does not accept this limit: never ask for as much again."""
-        self._most = self.value = lower_limit(limit)
+        self._most = self.value = min(self._most, lower_limit(limit))
 
     def too_large(self, limit: int) -> None:
         """The answer passed the size cap: ask for less for now."""
@@ -52,45 +71,60 @@ class Slice:
     floor: Tick
     ceiling: Tick
 
-    @property
-    def narrowest(self) -> bool:
-        """Whether it cannot be cut further."""
-        return self.ceiling - self.floor <= _NARROWEST
+    def narrowest(self, grain: Tick) -> bool:
+        """Whether it cannot be cut further, of a server that cuts bounds by up to ``grain``."""
+        return self.ceiling - self.floor <= grain
+
+    def parts(self, grain: Tick) -> list[Slice]:
+        """The same in up to four parts, oldest first; itself if it cannot be cut."""
+        width = (self.ceiling - self.floor) // _PARTS
+        step = max(grain, _step(width))
+        ends = {_rounded_up(self.floor + n * width, step) for n in range(1, _PARTS)}
+        cuts = [self.floor, *sorted(e for e in ends if self.floor < e < self.ceiling), self.ceiling]
+        return [Slice(floor, ceiling) for floor, ceiling in pairwise(cuts)]
 
 
 class Slicer:
-    """Cuts a backlog into slices of a few pages, oldest first; the width follows the density.
+    """Cuts a backlog into slices, oldest first; the width follows the density both ways.
 
     ``density`` is the first guess, in entries per tick; ``target`` the entries wanted a slice.
+    Slices are handed out ahead of what is known of the ones before them.
     """
 
     def __init__(self, window: Slice, *, density: float, target: int) -> None:
+        self.density = density
         self._floor = window.floor
         self._ceiling = window.ceiling
-        self._target = target
-        whole = max(_NARROWEST, self._ceiling - self._floor)
-        self._width = self._rounded(min(whole, target / density)) if density > 0 else whole
+        self._target = max(1, target)
+        self._whole = max(1, self._ceiling - self._floor)
+        self._width = min(self._whole, self._target / density) if density > 0 else self._whole
 
-    def next(self) -> Slice | None:
-        """The oldest slice not yet completed, None when the backlog is done."""
+    def next(self, grain: Tick = MILLISECOND) -> Slice | None:
+        """The next slice, of at least the server's ``grain``; None when all are handed out."""
         if self._floor >= self._ceiling:
             return None
-        # Slices end on whole milliseconds, so that a server that cuts bounds cuts nothing off.
-        end = (self._floor + self._width) // _NARROWEST * _NARROWEST
-        return Slice(self._floor, min(self._ceiling, max(end, self._floor + 1)))
+        width = max(grain, int(self._width))
+        # Slices end on whole seconds, or milliseconds: a server that cuts bounds cuts nothing off.
+        end = _rounded_up(self._floor + width, max(grain, _step(width)))
+        piece = Slice(self._floor, min(self._ceiling, end))
+        self._floor = piece.ceiling
+        return piece
 
     def completed(self, piece: Slice, entries: int) -> None:
-        """The slice is journaled: go on above it, wider or narrower by what it held."""
-        self._floor = piece.ceiling
-        if entries * 2 < self._target:
-            self._width *= 4 if entries * 8 < self._target else 2
-        elif entries > self._target * 2:
-            self._width = self._rounded(self._width / 2)
+        """A slice was read: the next ones are wider or narrower by what it held."""
+        width = piece.ceiling - piece.floor
+        self.density = entries / width
+        fit = width * self._target / max(entries, 1)
+        self._width = max(width / _STEP, min(fit, max(width, self._width) * _STEP, self._whole))
 
     def too_dense(self, piece: Slice) -> None:
-        """The slice took too many pages and was given up: cut it smaller."""
-        self._width = self._rounded((piece.ceiling - piece.floor) / 4)
+        """A slice took too many pages and was given up: the next ones are smaller."""
+        self._width = (piece.ceiling - piece.floor) / _PARTS
 
-    @staticmethod
-    def _rounded(width: float) -> Tick:
-        return max(_NARROWEST, int(width) // _NARROWEST * _NARROWEST)
+
+def _step(width: Tick) -> Tick:
+    return SECOND if width >= SECOND else MILLISECOND
+
+
+def _rounded_up(tick: Tick, step: Tick) -> Tick:
+    return -(-tick // step) * step

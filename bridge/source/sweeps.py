@@ -31,10 +31,19 @@ class Sweeps:
 
     @classmethod
     def resumed(cls, ages: Iterable[Tick], *, start: Tick, cursors: Mapping[Tick, Tick]) -> Sweeps:
-        """From the configured ages and the journaled cursors; a new age begins at ``start``."""
+        """From the configured ages and the journaled cursors; the first ones begin at ``start``.
+
+        An age that is new begins where the old ones leave off: at what was read again when it
+        was older than that, or else when it was as old as they ask for.
+        """
         configured = set(ages)
         extensions = cursors.keys() & set(_extensions(max(configured, default=LONGEST_AGE)))
-        return cls({age: cursors.get(age, start) for age in sorted(configured | extensions)})
+        return cls(
+            {
+                age: cursors[age] if age in cursors else min(start, _left_off(age, cursors, start))
+                for age in sorted(configured | extensions)
+            }
+        )
 
     @property
     def lowest(self) -> Tick | None:
@@ -76,6 +85,14 @@ class Sweeps:
         if longest >= LONGEST_AGE or at - floor < longest:
             return self
         return Sweeps({**self.cursors, next(_extensions(longest)): floor})
+
+
+def _left_off(age: Tick, cursors: Mapping[Tick, Tick], start: Tick) -> Tick:
+    """Up to where everything was read again at this age or later, or at the longest there was."""
+    if not cursors:
+        return start
+    older = [cursor for other, cursor in cursors.items() if other >= age]
+    return max(older) if older else cursors[max(cursors)]
 
 
 def _extensions(longest: Tick) -> Iterator[Tick]:

@@ -12,15 +12,7 @@ from random import Random
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.errors import (
-    ApiAnswerTooLarge,
-    ApiError,
-    ApiLimitRefused,
-    BridgeError,
-    ConfigError,
-    JournalError,
-    JournalFull,
-)
+from bridge.errors import ApiError, BridgeError, ConfigError, JournalError, JournalFull
 from bridge.journal import Journal
 from bridge.model import (
     SECOND,
@@ -29,17 +21,22 @@ from bridge.model import (
     AppRecord,
     Encoded,
     Filter,
+    Gap,
+    GapKind,
     Identified,
-    Page,
     Query,
+    Read,
+    ReadKind,
     Tick,
 )
 from bridge.source.account import Account
+from bridge.source.backlog import Backlog, Piece
 from bridge.source.late import LateTally
-from bridge.source.schedule import Pace, PageLimit, Slice, Slicer
+from bridge.source.reader import Reader
+from bridge.source.schedule import Looks, Pace, Slice, Slicer
 from bridge.source.sweeps import Sweeps
-from bridge.source.trouble import Trouble
-from bridge.source.walk import Gap, Walk
+from bridge.source.trouble import Patience, Trouble
+from bridge.source.walk import Walk
 from bridge.telemetry import Emit
 from bridge.telemetry.reading import (
     AppResumed,
@@ -47,6 +44,7 @@ from bridge.telemetry.reading import (
     BacklogFound,
     BacklogRead,
     FiltersChanged,
+    GapClosed,
     GapFound,
     NothingShown,
     ReadingPaused,
@@ -56,12 +54,19 @@ from bridge.telemetry.reading import (
 OVERLAP: Final[Tick] = SECOND // 2
 """How far below the last completed walk the next one starts: what was visible only just late."""
 
+AHEAD: Final[Tick] = 5 * SECOND
+"""Entries stamped further ahead of the server's time than this are read apart from the others."""
+
 _LIVE_PAGES: Final = 8
-_SLICE_PAGES: Final = 16
-_WALK_BYTES: Final = 8 * 1024 * 1024
-_PAGES_PER_SLICE: Final = 3
+_SWEEP_PAGES: Final = 16
+_PAGES_PER_SWEEP: Final = 3
+_SHARE_OF_A_PAGE: Final = 0.75
+_LIVE_PATIENCE: Final = 60.0
 _PRUNE_EVERY: Final = 60 * SECOND
 _PRUNE_MARGIN: Final = 600 * SECOND
+_RETRY_GAPS_EVERY: Final = 3600.0
+_LONG_AWAY: Final[Tick] = 3600 * SECOND
+_FAR_BACK: Final[Tick] = 30 * 24 * 3600 * SECOND
 _END_OF_TIME: Final[Tick] = 2**62
 
 
@@ -71,7 +76,9 @@ class AppSpec:
 
     ``stream`` and ``filters`` are canonical texts of what the position belongs to (see
     `AppRecord`); ``named`` says that the name was given, not derived; ``start`` resolves the
-    first start from the server's time; intervals are in seconds, ``late_sweeps`` in ticks.
+    first start from the server's time; intervals are in seconds, ``late_sweeps`` and
+    ``ledger_for``, how long fingerprints are kept, in ticks. ``backlog_width`` is how many slices
+    of a backlog are read at a time.
     """
 
     name: str
@@ -84,6 +91,8 @@ class AppSpec:
     max_interval: float
     page_size: int
     late_sweeps: tuple[Tick, ...]
+    ledger_for: Tick = 24 * 3600 * SECOND
+    backlog_width: int = 4
 
 
 class Tailer:
@@ -95,7 +104,7 @@ class Tailer:
         *,
         account: Account,
         journal: Journal,
-        encode: Callable[[Sequence[Identified], Tick], Sequence[Encoded]],
+        encode: Callable[[Sequence[Identified], Tick, Sequence[Gap]], Sequence[Encoded]],
         clock: Clock,
         random: Random,
         emit: Emit,
@@ -109,16 +118,29 @@ class Tailer:
         self._clock = clock
         self._emit = emit
         self._pace = Pace(interval=spec.interval, max_interval=spec.max_interval)
-        self._limit = PageLimit(spec.page_size)
-        # Answers and what is read from them fail apart: a page that comes ends only the first.
-        self._asking = Trouble(spec.name, clock=clock, random=random, emit=emit)
-        self._reading = Trouble(spec.name, clock=clock, random=random, emit=emit)
+        self._reader = Reader(
+            spec.name,
+            spec.filter,
+            page_size=spec.page_size,
+            account=account,
+            clock=clock,
+            random=random,
+            emit=emit,
+        )
+        self._backlog = Backlog(self._reader, width=spec.backlog_width, clock=clock, random=random)
+        self._random = random
+        self._patience = Patience(random)
+        self._storing = Trouble(spec.name, clock=clock, emit=emit)
         self._position: Tick | None = None
         self._start: Tick = 0
+        self._begun = -_FAR_BACK / SECOND
         self._sweeps = Sweeps({})
         self._late = LateTally(spec.name, clock=clock, emit=emit)
+        self._looks = Looks()
         self._first = False
         self._gaps: set[Gap] = set()
+        self._gaps_tried = -_RETRY_GAPS_EVERY
+        self._unsure: Tick | None = None
         self._density = 0.0
         self._pruned: Tick = 0
         self._flowed = False
@@ -138,7 +160,7 @@ class Tailer:
     @property
     def trouble(self) -> str:
         """Why reading is held at the moment; empty when it is not."""
-        return self._asking.reason or self._reading.reason
+        return self._reader.trouble or self._storing.reason
 
     async def resume(self) -> None:
         """Take up the journaled position, if there is one. Asks the journal only.
@@ -161,6 +183,7 @@ class Tailer:
             await self._journal.begin(self._record(record.position))
         self._position = self._start = record.position
         self._sweeps = Sweeps.resumed(spec.late_sweeps, start=record.position, cursors=record.swept)
+        self._gaps = set(await self._journal.gaps(self.name))
         self._emit(AppResumed(self.name, record.position))
 
     async def run(self) -> None:
@@ -193,82 +216,167 @@ class Tailer:
                 await self._begin()
             reached = await self._read_live_edge()
             await self._sweep(everything=sweep_all)
+            await self._retry_gaps(at_once=sweep_all)
         except BridgeError as error:
-            await self._clock.sleep(self._reading.pause_after(error))
+            if isinstance(error, ApiError):
+                self._reader.failed(error)
+            else:
+                self._storing.note(error)
+            await self._clock.sleep(self._patience.after(error))
             return False
         finally:
             self._flowed = self.read > before
-        self._reading.over()
+        self._storing.over()
+        self._patience = Patience(self._random)
         return reached
 
     async def _begin(self) -> None:
         """Commit the resolved start before the first read (a crash must not resolve it anew)."""
         if not self._account.time.known:
-            await self._page(Query(self._spec.filter, self._clock.now(), None, 1))
+            await self._reader.page(Query(self._spec.filter, self._clock.now(), None, 1))
         start = self._spec.start(self._account.time.now())
         await self._journal.begin(self._record(start))
         self._position = self._start = start
         self._sweeps = Sweeps.resumed(self._spec.late_sweeps, start=start, cursors={})
         self._first = True
+        self._begun = self._clock.monotonic()
         self._emit(AppStarted(self.name, start))
 
     def _record(self, position: Tick) -> AppRecord:
         return AppRecord(self.name, self._spec.stream, self._spec.filters, position)
 
     async def _read_live_edge(self) -> bool:
+        """Read what is new, entries stamped far ahead of time apart.
+
+        With those, an open-ended walk would read everything up to them at each poll. So while
+        there are any, two short walks look at the present and at the newest of them, and the
+        walk over it all is done only as often as it is cheap.
+        """
         began = self._clock.monotonic()
-        floor, anchor = await self._floor()
-        walk = Walk(floor=floor, ceiling=None, anchor=anchor, limit=self._limit.value)
-        reached = await self._drive(walk, _LIVE_PAGES)
         now = self._account.time.at(began)
-        if reached:
-            seen, _ = await self._store(walk, Slice(floor, now), at=now)
+        newest = await self._journal.anchor(self.name, _END_OF_TIME)
+        # A first start that goes far back is no time away.
+        away = min(now - (self._position or now), int((began - self._begun) * SECOND))
+        self._unsure = self._position if away > _LONG_AWAY else None
+        if newest is None or newest.tick <= now + AHEAD or self._looks.due(began):
+            reached = await self._read_up_to(None, await self._floor(newest))
+            self._looks.looked(began, self._clock.monotonic())
+            return reached
+        reached = await self._read_up_to(now + AHEAD, await self._floor(newest))
+        return await self._read_ahead(now + AHEAD, newest) and reached
+
+    async def _read_up_to(self, ceiling: Tick | None, start: tuple[Tick, Anchor | None]) -> bool:
+        """Walk from the floor to the open end, or up to a ceiling; a backlog if that is far."""
+        floor, anchor = start
+        began = self._clock.monotonic()
+        walk = self._live_walk(floor, ceiling, anchor)
+        gaps = await self._look(walk)
+        now = self._account.time.at(began)
+        if gaps is not None:
+            window = Slice(floor, now)
+            seen, _ = await self._store(walk, window, ReadKind.LIVE, gaps=gaps, began=began)
             await self._prune(floor)
             if self._first and not seen:
                 self._emit(NothingShown(self.name, self._start))
             self._first = False
-        else:
-            # Entries stamped ahead of time belong to the backlog too.
-            ahead = Slice(now, now if walk.top is None else max(now, walk.top + 1))
-            # Where less is still to be swept than to be read, the backlog begins there: then what
-            # it covers is not read again for the sweeps.
-            lowest = self._sweeps.lowest
-            if lowest is not None and floor - (now - floor) <= lowest < floor:
-                floor = lowest
-            self._density, target = walk.density, walk.largest * _PAGES_PER_SLICE
-            del walk  # its pages are not needed while the backlog is read
-            await self._catch_up(Slice(floor, now), target)
-            await self._catch_up(ahead, target)
-        return reached
+            return True
+        # Entries stamped ahead of time belong to the backlog too.
+        ahead = Slice(now, now if walk.top is None else max(now, walk.top + 1))
+        # Where less is still to be swept than to be read, the backlog begins there: then what
+        # it covers is not read again for the sweeps.
+        lowest = self._sweeps.lowest
+        if lowest is not None and floor - (now - floor) <= lowest < floor:
+            floor = lowest
+        self._density, target = walk.density, self._target(walk.largest)
+        del walk  # its pages are not needed while the backlog is read
+        await self._catch_up(Slice(floor, now), target, anchor)
+        await self._catch_up(ahead, target, None)
+        return False
 
-    async def _floor(self) -> tuple[Tick, Anchor | None]:
+    async def _read_ahead(self, present: Tick, newest: Anchor) -> bool:
+        """Walk from just below the newest entry that is stamped ahead of time."""
+        anchor = await self._journal.anchor(self.name, newest.tick - OVERLAP)
+        if anchor is None or anchor.tick < present:
+            anchor = None
+        floor = present if anchor is None else anchor.tick
+        began = self._clock.monotonic()
+        walk = self._live_walk(floor, None, anchor)
+        gaps = await self._look(walk)
+        if gaps is not None:
+            top = floor if walk.top is None else walk.top + 1
+            await self._store(walk, Slice(floor, top), ReadKind.LIVE, gaps=gaps, began=began)
+            return True
+        target = self._target(walk.largest)
+        await self._catch_up(Slice(floor, max(floor, (walk.top or 0) + 1)), target, anchor)
+        return False
+
+    def _live_walk(self, floor: Tick, ceiling: Tick | None, anchor: Anchor | None) -> Walk:
+        return Walk(
+            floor=floor,
+            ceiling=ceiling,
+            anchor=anchor,
+            limit=self._reader.limit.value,
+            grain=self._reader.grain,
+            claims=False,
+        )
+
+    async def _look(self, walk: Walk) -> list[Gap] | None:
+        """Read a live walk; None if it is too long, or fails where others do not."""
+        try:
+            return await self._reader.read(walk, most_pages=_LIVE_PAGES, patience=_LIVE_PATIENCE)
+        except ApiError:
+            if await self._reader.answers():
+                return None
+            raise
+
+    async def _floor(self, newest: Anchor | None) -> tuple[Tick, Anchor | None]:
         """Where the live walk ends: on journaled entries, or at the start while there are none.
 
         Never above the newest journaled entry, so that an empty page moves nothing; never above
         the last completed walk less the overlap, so that an entry stamped ahead hides nothing.
         """
-        newest = await self._journal.anchor(self.name, _END_OF_TIME)
         if newest is None or self._position is None:
-            return self._start, None
+            return self._past_gaps(self._start), None
         target = min(newest.tick, self._position - OVERLAP)
         anchor = await self._journal.anchor(self.name, target)
-        return (target, None) if anchor is None else (anchor.tick, anchor)
+        floor = target if anchor is None else anchor.tick
+        above = self._past_gaps(floor)
+        return (floor, anchor) if above == floor else (above, None)
 
-    async def _catch_up(self, backlog: Slice, target: int) -> None:
+    def _past_gaps(self, floor: Tick) -> Tick:
+        """The floor, above what the API fails for: that is asked for apart, now and then."""
+        passed = [gap.ceiling for gap in self._unreadable if gap.ceiling <= (self._position or 0)]
+        return max([floor, *passed])
+
+    @property
+    def _unreadable(self) -> list[Gap]:
+        gaps = (gap for gap in self._gaps if gap.kind is GapKind.UNREADABLE)
+        return sorted(gaps, key=lambda gap: gap.floor)
+
+    def _target(self, largest_page: int) -> int:
+        """How many entries a slice should hold: so many that one request shows them all."""
+        return max(1, int(_SHARE_OF_A_PAGE * (largest_page or self._reader.limit.value)))
+
+    async def _catch_up(self, backlog: Slice, target: int, anchor: Anchor | None) -> None:
         """Read and journal a backlog slice by slice, oldest first."""
         if backlog.ceiling <= backlog.floor:
             return
         before = self.read
         self._emit(BacklogFound(self.name, backlog.floor, backlog.ceiling))
-        slicer = Slicer(backlog, density=self._density, target=target)
-        while piece := slicer.next():
-            began = self._clock.monotonic()
-            walk = await self._read_slice(slicer, piece)
-            if walk is not None:
-                at = self._account.time.at(began)
-                entries, _ = await self._store(walk, piece, at=at)
-                slicer.completed(piece, entries)
+        await self._backlog.read(
+            backlog,
+            density=self._density,
+            target=target,
+            anchor=anchor,
+            store=self._store_piece,
+        )
         self._emit(BacklogRead(self.name, self.read - before))
+
+    async def _store_piece(self, piece: Piece) -> int:
+        entries, _ = await self._store(
+            piece.walk, piece.window, ReadKind.BACKLOG, gaps=piece.gaps, began=piece.began
+        )
+        return entries
 
     async def _sweep(self, *, everything: bool) -> None:
         """Read closed windows again, at the ages they have reached, for what came late."""
@@ -280,126 +388,179 @@ class Tailer:
 
     async def _sweep_slice(self, window: Slice) -> None:
         """Read the oldest slice of a window again and journal what is missing."""
-        target = self._limit.value * _PAGES_PER_SLICE
-        slicer = Slicer(window, density=self._density, target=target)
-        while piece := slicer.next():
-            began = self._clock.monotonic()
-            walk = await self._read_slice(slicer, piece)
-            if walk is not None:
-                at = self._account.time.at(began)
-                _, late = await self._store(walk, piece, at=at)
-                if late:
-                    self._late.found(late, (at - piece.floor) / SECOND)
-                    self._sweeps = self._sweeps.extended(piece.floor, at)
+        for gap in self._unreadable:
+            if gap.floor <= window.floor < gap.ceiling:
+                at = self._account.time.now()
+                self._sweeps = self._sweeps.covered(window.floor, gap.ceiling, at)
                 return
+            if window.floor < gap.floor < window.ceiling:
+                window = Slice(window.floor, gap.floor)
+        target = self._reader.limit.value * _PAGES_PER_SWEEP
+        piece = Slicer(window, density=self._density, target=target).next(self._reader.grain)
+        while piece is not None:
+            began = self._clock.monotonic()
+            anchor = await self._journal.anchor(self.name, piece.floor - 1)
+            if anchor is not None and self._past_gaps(anchor.tick) > anchor.tick:
+                anchor = None  # the way down to it leads through what the API fails for
+            walk = Walk(
+                floor=piece.floor if anchor is None else anchor.tick,
+                ceiling=piece.ceiling,
+                anchor=anchor,
+                limit=self._reader.limit.value,
+                grain=self._reader.grain,
+            )
+            most = None if piece.narrowest(self._reader.grain) else _SWEEP_PAGES
+            gaps = await self._reader.read(walk, most_pages=most, patience=_LIVE_PATIENCE)
+            if gaps is not None:
+                break
+            piece = piece.parts(self._reader.grain)[0]
+        else:
+            return
+        _, late = await self._store(walk, piece, ReadKind.SWEEP, gaps=gaps, began=began)
+        if late:
+            at = self._account.time.at(began)
+            self._late.found(late, (at - piece.floor) / SECOND)
+            self._sweeps = self._sweeps.extended(piece.floor, at)
 
-    async def _read_slice(self, slicer: Slicer, piece: Slice) -> Walk | None:
-        """Read one slice to its end; None if it was too dense, and the slicer was told so."""
-        anchor = await self._journal.anchor(self.name, piece.floor - 1)
-        walk = Walk(
-            floor=piece.floor if anchor is None else anchor.tick,
-            ceiling=piece.ceiling,
-            anchor=anchor,
-            limit=self._limit.value,
-        )
-        if await self._drive(walk, None if piece.narrowest else _SLICE_PAGES):
-            return walk
-        slicer.too_dense(piece)
-        return None
-
-    async def _drive(self, walk: Walk, most_pages: int | None) -> bool:
-        """Read a walk to its end; False when that takes more pages, or memory, than allowed."""
-        while not walk.done:
-            large = most_pages is not None and walk.pages and walk.size >= _WALK_BYTES
-            if large or (most_pages is not None and walk.pages >= most_pages):
-                return False
-            bounds = walk.bounds
-            query = Query(self._spec.filter, bounds.since, bounds.until, bounds.limit)
+    async def _retry_gaps(self, *, at_once: bool) -> None:
+        """Ask now and then for what the API failed for."""
+        if not at_once and self._clock.monotonic() - self._gaps_tried < _RETRY_GAPS_EVERY:
+            return
+        self._gaps_tried = self._clock.monotonic()
+        for gap in self._unreadable:
+            window = Slice(gap.floor, gap.ceiling)
+            began = self._clock.monotonic()
+            walk = Walk(
+                floor=gap.floor,
+                ceiling=gap.ceiling,
+                anchor=None,
+                limit=self._reader.limit.value,
+                grain=self._reader.grain,
+            )
             try:
-                page = await self._page(query)
-            except ApiLimitRefused as error:
-                self._limit.refused(bounds.limit)
-                self._shrink(walk, error)
-            except ApiAnswerTooLarge as error:
-                self._limit.too_large(bounds.limit)
-                self._shrink(walk, error)
-            else:
-                walk.take(page)
-        self._limit.completed()
-        return True
+                gaps = await self._reader.read(walk, patience=_LIVE_PATIENCE)
+            except ApiError:
+                continue  # it stays a gap
+            await self._store(walk, window, ReadKind.SWEEP, gaps=gaps or [], began=began)
 
-    @staticmethod
-    def _shrink(walk: Walk, error: ApiError) -> None:
-        if not walk.shrink():
-            raise error
-
-    async def _page(self, query: Query) -> Page:
-        """One page, however long it takes: a failed request does not spoil the walk it is for."""
-        while True:
-            try:
-                page = await self._account.page(
-                    self.name, query, troubled=bool(self._asking.reason)
-                )
-            except (ApiLimitRefused, ApiAnswerTooLarge):
-                raise
-            except ApiError as error:
-                await self._clock.sleep(self._asking.pause_after(error))
-            else:
-                self._asking.over()
-                return page
-
-    async def _store(self, walk: Walk, window: Slice, *, at: Tick) -> tuple[int, int]:
+    async def _store(
+        self,
+        walk: Walk | None,
+        window: Slice,
+        kind: ReadKind,
+        *,
+        gaps: Sequence[Gap],
+        began: float,
+    ) -> tuple[int, int]:
         """Journal a proved walk, waiting for room and for the disk.
 
-        Returns how many entries it saw and how many of them were new. ``at`` is the server's time
-        when the walk began.
+        Returns how many entries it saw and how many of them were new. ``began`` is the monotonic
+        moment of its first request; without a walk the whole window is a gap.
         """
-        found = walk.found()
-        for gap in walk.gaps:
-            self._tell(gap)
+        at = self._account.time.at(began)
+        found = [] if walk is None else walk.found()
+        if walk is not None:
+            gaps = [*gaps, *await self._left_behind(walk, found, min(window.ceiling, at))]
+        closed = [] if walk is None else self._closed_by(found, window, gaps)
         # The position never claims a time that the server had not reached.
         position = max(min(window.ceiling, at), self._position or 0)
         # An empty live edge is one answer, and proves nothing for the sweeps.
         proved = bool(found) or window.ceiling < at
         swept = self._sweeps.covered(window.floor, window.ceiling, at) if proved else self._sweeps
         added = 0
-        if found:
+        if found or gaps or closed:
             observed = self._clock.now()
+            read = Read(kind, window.floor, window.ceiling, at, walk.pages if walk else 0)
             added = await self._append(
                 Append(
                     self.name,
                     found,
                     position,
-                    lambda missing: self._encode(missing, observed),
+                    lambda missing, new: self._encode(missing, observed, new),
+                    read,
                     swept.cursors,
+                    tuple(gaps),
+                    tuple(closed),
                 )
             )
+            self._tell(gaps, closed)
         self.read += added
         self._position, self._sweeps = position, swept
         self._density = len(found) / max(1, window.ceiling - window.floor)
         return len(found), added
 
-    def _tell(self, gap: Gap) -> None:
-        """Report a gap once, however often its tick is read."""
-        if gap not in self._gaps:
-            self._gaps.add(gap)
-            self._emit(GapFound(self.name, gap.tick, gap.at_least))
+    async def _left_behind(
+        self, walk: Walk, found: Sequence[Identified], ceiling: Tick
+    ) -> list[Gap]:
+        """What may have left the API while nobody read, after a long time away.
+
+        The entries known from before should be shown at the floor. If they are not, and nothing
+        else in the account is as old, retention has passed the position.
+        """
+        if self._unsure is None or walk.grounded:
+            self._unsure = None
+            return []
+        first = next((item.tick for item in found if item.entry.tick is not None), None)
+        if first is None and ceiling < self._account.time.now() - AHEAD:
+            return []  # the next slice may show some
+        floor, self._unsure = self._unsure, None
+        end = ceiling if first is None else first
+        if end <= floor or await self._reader.shows_older(floor, _FAR_BACK):
+            return []
+        return [Gap(GapKind.RETENTION, floor, end, 0)]
+
+    def _closed_by(
+        self, found: Sequence[Identified], window: Slice, gaps: Sequence[Gap]
+    ) -> list[Gap]:
+        """The known gaps that a walk has read completely.
+
+        A crowd at its floor does not count: there an anchor ends a walk before the whole tick.
+        Nor does a walk that shows less than was known: what it shows may have left the API.
+        """
+        open_still = {(gap.kind, gap.floor, gap.ceiling) for gap in gaps}
+        return [
+            gap
+            for gap in self._gaps
+            if (gap.kind, gap.floor, gap.ceiling) not in open_still
+            and gap.ceiling <= window.ceiling
+            and sum(gap.floor <= i.tick < gap.ceiling for i in found) >= max(1, gap.at_least)
+            and (
+                (gap.kind is GapKind.UNREADABLE and gap.floor >= window.floor)
+                or (gap.kind is GapKind.CROWDED and gap.floor > window.floor)
+            )
+        ]
+
+    def _tell(self, gaps: Sequence[Gap], closed: Sequence[Gap]) -> None:
+        """Report a gap once, however often it is met."""
+        known = {(gap.kind, gap.floor, gap.ceiling) for gap in self._gaps}
+        for gap in gaps:
+            if (gap.kind, gap.floor, gap.ceiling) not in known:
+                self._gaps.add(gap)
+                self._emit(GapFound.of(self.name, gap))
+        for gap in closed:
+            self._gaps.discard(gap)
+            self._emit(GapClosed(self.name, gap.floor, gap.ceiling))
 
     async def _append(self, append: Append) -> int:
         while True:
             try:
-                return (await self._journal.append(append)).added
+                added = (await self._journal.append(append)).added
             except JournalFull as error:
                 self._emit(ReadingPaused(self.name, error.held_by))
                 await self._journal.wait_for_room()
                 self._emit(ReadingResumed(self.name))
             except JournalError as error:
-                await self._clock.sleep(self._reading.pause_after(error))
+                self._storing.note(error)
+                await self._clock.sleep(self._patience.after(error))
+            else:
+                self._storing.over()
+                return added
 
     async def _prune(self, floor: Tick) -> None:
-        """Now and then, forget fingerprints that no read can show again."""
+        """Now and then, forget fingerprints that neither a read nor the ledger needs."""
         if floor - self._pruned > _PRUNE_EVERY:
             lowest = self._sweeps.lowest
-            keep = floor if lowest is None else min(floor, lowest)
-            await self._journal.prune(self.name, keep - _PRUNE_MARGIN)
+            needed = floor if lowest is None else min(floor, lowest)
+            kept = self._account.time.now() - self._spec.ledger_for
+            await self._journal.prune(self.name, needed=needed - _PRUNE_MARGIN, kept=kept)
             self._pruned = floor

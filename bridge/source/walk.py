@@ -2,8 +2,9 @@
 
 The rules it keeps (design, "Reading"):
 
-- Bounds go out exclusive and rounded outward to whole milliseconds, since a server may cut them;
-  what lies outside the window is dropped in `Walk.found`.
+- Bounds go out exclusive and rounded outward, since a server may cut them: to whole milliseconds,
+  and to whole seconds at the top of a window of at least a second and wherever the server turns
+  out to cut that much. What lies outside the window is dropped in `Walk.found`.
 - Every following request re-includes the oldest tick so far (the bottom) and must show it again.
   What two pages both show is counted once, by content *and number*, never by content alone.
 - One empty answer for a closed window is not believed: it is asked for again, and once more where
@@ -15,7 +16,8 @@ The rules it keeps (design, "Reading"):
 - Where one millisecond holds more than a page, exact bounds are sent. A server that then does not
   show the overlap cuts bounds: the millisecond is crowded, like a tick with more entries than a
   page. The limit is raised; if pages do not grow and no other page of the stream is larger, what
-  was shown is taken, the walk goes on below, and the crowd is one of `Walk.gaps`.
+  was shown is taken, the walk goes on below, and the crowd is one of `Walk.crowds`, for others to
+  read by other means (see `bridge.source.crowds`).
 
 An entry without a readable time is taken wherever it is shown, with a neighbour's tick for order,
 and is never a bound. Two of them that are alike in every other respect, shown by different walks,
@@ -25,7 +27,7 @@ cannot be told from one seen twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
@@ -54,17 +56,20 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """A tick with at least so many entries, perhaps more than were shown."""
+class Crowd:
+    """A stretch ``[floor, ceiling)`` that holds more entries than any page shows.
 
-    tick: Tick
-    at_least: int
+    One tick; or, of a server that cuts its bounds, from the cut up to a tick.
+    """
+
+    floor: Tick
+    ceiling: Tick
 
 
 class _Ask(Enum):
     """Where the next request's upper bound lies, seen from the bottom."""
 
-    ROUNDED = "the bottom again, up to its whole millisecond"
+    ROUNDED = "the bottom again, up to its whole millisecond or second"
     EXACT = "the bottom again, to the tick"
     BELOW = "strictly below the bottom"
     ELSEWHERE = "far back and up to now, to see how much a page can hold"
@@ -82,7 +87,11 @@ class Walk:
     """One walk over ``[floor, ceiling)``; ``ceiling`` None is the open top of the live edge.
 
     ``anchor`` holds the journaled entries on the floor's tick, if there are any; ``limit`` is the
-    page size to ask for. ``documented_page`` is a page size below which no server cuts.
+    page size to ask for. ``below`` is how many ticks below the floor to ask from, where that is
+    likely to show an entry, which proves the floor and saves a request. ``grain`` is the coarsest
+    cut of bounds that the server is known for. ``claims`` says whether an empty answer would be
+    taken for an empty window, as it is not at the live edge. ``documented_page`` is a page size
+    below which no server cuts.
     """
 
     def __init__(
@@ -92,15 +101,22 @@ class Walk:
         ceiling: Tick | None,
         anchor: Anchor | None,
         limit: int,
+        below: Tick = 0,
+        grain: Tick = MILLISECOND,
+        claims: bool = True,
         documented_page: int = DOCUMENTED_PAGE,
     ) -> None:
         self.done = False
-        self.gaps: list[Gap] = []
+        self.grounded = False
+        self.crowds: list[Crowd] = []
         self.pages = 0
         self.size = 0
         self._floor = floor
         self._ceiling = ceiling
         self._anchor = anchor if anchor is not None and anchor.tick == floor else None
+        self._grain = grain
+        self._claims = claims and ceiling is not None
+        self._cuts = False
         self._documented_page = documented_page
         self._sightings: dict[bytes, list[_Sighting]] = {}
         self._met = 0
@@ -115,8 +131,10 @@ class Walk:
         self._crowd: int | None = None
         self._compared = False
         self._may_raise = True
-        until = None if ceiling is None else _ceil_ms(ceiling)
-        self._bounds = Bounds(_floor_ms(floor - 1), until, limit)
+        until = None
+        if ceiling is not None:
+            until = _ceil(ceiling, SECOND if ceiling - floor >= SECOND else grain)
+        self._bounds = Bounds(_floor_to(floor - below - 1, grain), until, limit)
 
     @property
     def bounds(self) -> Bounds:
@@ -127,6 +145,11 @@ class Walk:
     def largest(self) -> int:
         """The size of the largest page so far."""
         return self._largest
+
+    @property
+    def grain(self) -> Tick:
+        """The coarsest cut of bounds that this server is known for by now."""
+        return self._grain
 
     @property
     def top(self) -> Tick | None:
@@ -153,6 +176,17 @@ class Walk:
         kept = [s for equals in self._sightings.values() for s in equals if self._holds(s)]
         kept.sort(key=lambda s: (s.tick, -s.order))
         return identify((s.entry, s.tick, s.content) for s in kept)
+
+    def shown(self, floor: Tick | None = None, ceiling: Tick | None = None) -> list[Entry]:
+        """The entries taken so far; with bounds, those of ``[floor, ceiling)`` that have a time."""
+        every = (s for equals in self._sightings.values() for s in equals)
+        if floor is None or ceiling is None:
+            return [s.entry for s in every]
+        return [s.entry for s in every if s.entry.tick is not None and floor <= s.tick < ceiling]
+
+    def absorb(self, entries: Iterable[Entry]) -> None:
+        """Add what another way of reading a crowd has shown, all that it showed at once."""
+        self._merge(self._sight(tuple(entries)))
 
     def take(self, page: Page) -> None:
         """Take the answer to `bounds`, and decide what is proved or asked next.
@@ -189,11 +223,19 @@ class Walk:
             self._raise_limit(len(shown), settled=True)
         else:
             self._top = shown[0].tick if self._top is None else self._top
+            self._narrow_crowd(shown[0].tick)
             self._descend(shown, low)
+
+    def _narrow_crowd(self, top: Tick) -> None:
+        """The page below a crowd reaches into its second: the cut was to milliseconds."""
+        if self.crowds and self.crowds[-1].floor <= top < self.crowds[-1].ceiling:
+            crowd = self.crowds[-1]
+            low = max(crowd.floor, _floor_to(crowd.ceiling - 1, MILLISECOND))
+            self.crowds[-1] = replace(crowd, floor=low)
 
     @property
     def _empties_wanted(self) -> int:
-        if self._bounds.until is None:  # the live edge, and nothing was left above it
+        if not self._claims and not self.crowds:  # the live edge, and nothing was left above it
             return 1
         return 2 if self._anchor is None else 3
 
@@ -212,20 +254,23 @@ class Walk:
             self._raise_limit(len(shown), settled=False)
         elif self._ask is _Ask.EXACT:
             # The bottom itself is gone from an exact answer: this server cuts its bounds.
+            self._cuts = True
             self._raise_limit(self._largest, settled=False)
+        elif self._grain < SECOND:
+            self._grain = SECOND  # and this one cuts them further than to milliseconds
+            self._next(_Ask.ROUNDED)
         else:
             raise ApiUnavailable("a page no longer shows entries that the page before it showed")
 
     def _descend(self, shown: Sequence[_Sighting], low: Tick) -> None:
         """The page reaches a new bottom, and with it perhaps the floor."""
-        same_millisecond = self._bottom is not None and _ceil_ms(low + 1) == _ceil_ms(
-            self._bottom + 1
-        )
+        before = None if self._bottom is None else _ceil(self._bottom + 1, self._grain)
+        same_grain = _ceil(low + 1, self._grain) == before
         self._stand_at(low, _contents_at(low, shown))
         if low < self._floor or self._shows_anchor(low):
-            self.done = True
+            self.done = self.grounded = True
         else:
-            dense = same_millisecond and self._ask is _Ask.EXACT
+            dense = same_grain and self._ask is _Ask.EXACT
             self._next(_Ask.EXACT if dense else _Ask.ROUNDED)
 
     def _take_nothing_below(self, size: int, bottom: Tick) -> None:
@@ -243,11 +288,13 @@ class Walk:
 
     def _take_confirmation(self, page: Page) -> None:
         """Below the bottom: emptiness proves the floor, if no tie on the bottom can be hidden."""
-        if not page.entries and not self._empties:
+        # A bound that is not exclusive after all shows the bottom once more: that is nothing below.
+        below = [e for e in page.entries if e.tick is None or e.tick != self._bottom]
+        if not below and not self._empties:
             self._empties = 1  # ask again
             return
         self._empties = 0
-        self._empty_below = not page.entries
+        self._empty_below = not below
         if self._empty_below and not self._may_be_cut(self._stalled):
             self.done = True
         else:
@@ -294,11 +341,16 @@ class Walk:
         """Leave a crowd that no page shows whole, and go on below it as if anew."""
         if self._bottom is None:
             raise ApiContractBroken(f"{size} entries fill a page and none has a readable time")
-        self.gaps.append(Gap(self._bottom, max(size, self._largest)))
+        # Where a cut hides entries, it may be to seconds, until the next page shows otherwise.
+        low = _floor_to(self._bottom, SECOND) if self._cuts else self._bottom
+        again = bool(self.crowds) and self.crowds[-1].ceiling == self._bottom + 1
+        if not again:
+            self.crowds.append(Crowd(max(low, min(self._floor, self._bottom)), self._bottom + 1))
         if settled:
             self.done = True
             return
-        self._bounds = replace(self._bounds, until=self._bottom)
+        # Shown again below itself, of a server whose bounds are not exclusive: one tick further.
+        self._bounds = replace(self._bounds, until=self._bottom - again)
         self._ask = _Ask.ROUNDED
         self._stand_at(None, Counter())
 
@@ -320,7 +372,7 @@ class Walk:
         if self._bottom is None:
             return
         exact = self._bottom if ask is _Ask.BELOW else self._bottom + 1
-        until = _ceil_ms(exact) if ask is _Ask.ROUNDED else exact
+        until = _ceil(exact, self._grain) if ask is _Ask.ROUNDED else exact
         self._bounds = replace(self._bounds, until=until)
 
     def _check(self, ticks: Sequence[Tick]) -> None:
@@ -379,9 +431,9 @@ def _contents_at(tick: Tick, shown: Sequence[_Sighting]) -> Counter[bytes]:
     return Counter(s.content for s in shown if s.entry.tick == tick)
 
 
-def _floor_ms(tick: Tick) -> Tick:
-    return tick - tick % MILLISECOND
+def _floor_to(tick: Tick, grain: Tick) -> Tick:
+    return tick - tick % grain
 
 
-def _ceil_ms(tick: Tick) -> Tick:
-    return _floor_ms(tick + MILLISECOND - 1)
+def _ceil(tick: Tick, grain: Tick) -> Tick:
+    return _floor_to(tick + grain - 1, grain)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from bridge.model import Tick
+from bridge.gaps import sentence
+from bridge.model import Gap, GapKind, Tick
 from bridge.telemetry import Event
 from bridge.timestamps import format_tick
 
@@ -162,19 +163,41 @@ class LateEntriesFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class GapFound(Event):
-    """More entries share a tick than any page shows: what was shown is journaled, not more."""
+    """A stretch cannot be proved complete; it is recorded, and told downstream by one record."""
 
     level: ClassVar[int] = logging.ERROR
     app: str
-    tick: Tick
+    kind: GapKind
+    floor: Tick
+    ceiling: Tick
     at_least: int
+
+    @classmethod
+    def of(cls, app: str, gap: Gap) -> Self:
+        """The event for a gap."""
+        return cls(app, gap.kind, gap.floor, gap.ceiling, gap.at_least)
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        gap = Gap(self.kind, self.floor, self.ceiling, self.at_least)
+        return f"{self.app}: a gap cannot be ruled out: {sentence(gap)}"
+
+
+@dataclass(frozen=True, slots=True)
+class GapClosed(Event):
+    """A stretch that was recorded as a gap has been read completely after all."""
+
+    app: str
+    floor: Tick
+    ceiling: Tick
 
     @property
     def text(self) -> str:
         """See `Event.text`."""
         return (
-            f"{self.app}: a gap cannot be ruled out: at least {self.at_least:,} entries share "
-            f"{format_tick(self.tick)}, and the API may hold more than it shows on a page"
+            f"{self.app}: no longer a gap: {format_tick(self.floor)} to "
+            f"{format_tick(self.ceiling)} has been read completely"
         )
 
 
@@ -193,3 +216,22 @@ class NothingShown(Event):
             f"{self.app}: the API shows no entry since {format_tick(self.start)}; "
             "if it should, check app_id and filters"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourChanged(Event):
+    """The API behaves otherwise than it did, or than was expected at the first look.
+
+    ``now`` completes "the API now ..."; ``before`` is what it did, ``means`` what follows.
+    """
+
+    level: ClassVar[int] = logging.WARNING
+    trait: str
+    now: str
+    before: str
+    means: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"the API now {self.now} ({self.before}); {self.means}"

@@ -15,7 +15,8 @@ import pytest
 from support.virtual import VirtualClock, VirtualLoop, run_virtually
 
 from bridge import settings
-from bridge.app import GRACE, Bridge, World, build
+from bridge.app.bridge import GRACE, Bridge
+from bridge.app.parts import World, build
 from bridge.errors import ConfigError, JournalUnusable
 from bridge.journal.sqlite import SqliteJournal
 from bridge.model import SECOND, Filter, Page, Query

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from delivery.virtual import NOON, clock
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from support.journal import LIVE
 
 from bridge.errors import JournalError
 from bridge.journal.memory import MemoryJournal
@@ -20,6 +21,7 @@ from bridge.model import (
     DeadLetter,
     Encoded,
     Entry,
+    Gap,
     Identified,
     Outcome,
     Verdict,
@@ -97,6 +99,10 @@ def scripted(answers: Sequence[Answer]) -> Callable[[Request], Answer]:
     return lambda _: next(script, Answer())
 
 
+def _encode(found: Sequence[Identified], _: Sequence[Gap]) -> Sequence[Encoded]:
+    return encode(found)
+
+
 class Store(MemoryJournal):
     """A journal that fails where it is told to, and checks the promise at every advance."""
 
@@ -117,7 +123,7 @@ class Store(MemoryJournal):
                 Identified(Entry({"message": f"line {n}"}, NOON + n), NOON + n, n.to_bytes(16))
                 for n in range(first, first + size)
             ]
-            done = await self.append(Append("app", found, NOON, encode))
+            done = await self.append(Append("app", found, NOON, _encode, LIVE))
             assert done.last_seq is not None
             self.promised[done.last_seq] = tuple(item.uid.hex() for item in found)
 

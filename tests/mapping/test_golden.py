@@ -27,7 +27,10 @@ UID = bytes(range(16))
 def test_entry_becomes_the_record_in_its_golden_file(path: Path, *, update_golden: bool) -> None:
     """Every entry of the file maps to exactly the resource and record written there."""
     case = json.loads(path.read_text("utf-8"))
-    mapper = Mapper(**{"service": None, "fallback_service": "app", "resource": {}} | case["mapper"])
+    mapper = Mapper(
+        **{"app": "app", "service": None, "fallback_service": "app", "resource": {}}
+        | case["mapper"]
+    )
     results = [_result(mapper, entry) for entry in case["entries"]]
     if update_golden:
         path.write_text(json.dumps(case | {"results": results}, indent=2) + "\n", "utf-8")

@@ -80,7 +80,9 @@ entries = st.builds(
 
 def mapper(**options: Any) -> Mapper:
     """A mapper without configuration of its own."""
-    return Mapper(**{"service": None, "fallback_service": "app", "resource": {}} | options)
+    return Mapper(
+        **{"app": "app", "service": None, "fallback_service": "app", "resource": {}} | options
+    )
 
 
 def identified(raw: Json, number: int = 0) -> Identified:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_BASE = frozenset({"model", "errors", "clock", "timestamps"})
+_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps"})
 _LOW = frozenset({"mapping", "journal", "destinations", "telemetry"})
 _HIGH = frozenset({"source", "delivery", "admin"})
 _BELOW_APP = _BASE | {"payload", "settings"} | _LOW | _HIGH
@@ -19,6 +19,7 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
     "model": frozenset(),
     "errors": frozenset(),
     "timestamps": frozenset({"model", "errors"}),
+    "gaps": frozenset({"model", "timestamps"}),
     "clock": frozenset({"model", "errors"}),
     "payload": _BASE,
     "settings": frozenset({"model", "errors", "timestamps"}),
@@ -34,6 +35,7 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
 _PURE = (
     "payload.py",
     "timestamps.py",
+    "gaps.py",
     "mapping/*.py",
     "source/walk.py",
     "source/fingerprint.py",

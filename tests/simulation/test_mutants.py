@@ -8,14 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from support.simulated import Plan, Universe, journal_folder, plan
+from support.simulation.draw import plan
+from support.simulation.plan import Plan
+from support.simulation.universe import simulate
 
-from bridge.model import MILLISECOND, Anchor, Entry, Identified, Page, Tick
+from bridge.journal.sqlite import SqliteJournal
+from bridge.model import (
+    MILLISECOND,
+    SECOND,
+    Anchor,
+    Entry,
+    Identified,
+    Page,
+    Tick,
+)
 from bridge.source import tailer as tailers
 from bridge.source import walk as walks
+from bridge.source.backlog import Backlog, Piece, Store
+from bridge.source.crowds import Crowds
 from bridge.source.fingerprint import identify
+from bridge.source.schedule import Slice
 from bridge.source.sweeps import Sweeps
 from bridge.source.tailer import Tailer
 from bridge.source.walk import Walk
@@ -61,7 +76,7 @@ def committing_before_the_floor(patch: Patch) -> None:
 def jumping_to_now(patch: Patch) -> None:
     """Starts the next walk at the time of the last one, whatever that one showed."""
 
-    async def floor(self: Tailer) -> tuple[Tick, Anchor | None]:
+    async def floor(self: Tailer, _: Anchor | None) -> tuple[Tick, Anchor | None]:
         return self._position or self._start, None
 
     patch.setattr(Tailer, "_floor", floor)
@@ -82,8 +97,8 @@ def with_an_epsilon(patch: Patch) -> None:
     """Steps a millisecond past what it has seen."""
     real = Tailer._floor
 
-    async def floor(self: Tailer) -> tuple[Tick, Anchor | None]:
-        tick, anchor = await real(self)
+    async def floor(self: Tailer, newest: Anchor | None) -> tuple[Tick, Anchor | None]:
+        tick, anchor = await real(self, newest)
         return (tick, None) if anchor is None else (tick + MILLISECOND, None)
 
     patch.setattr(Tailer, "_floor", floor)
@@ -92,16 +107,57 @@ def with_an_epsilon(patch: Patch) -> None:
 
 def pruning_by_age(patch: Patch) -> None:
     """Forgets fingerprints that reads still return."""
+    real, longer = SqliteJournal.prune, 3600 * SECOND
 
-    async def prune(self: Tailer, floor: Tick) -> None:
-        await self._journal.prune(self.name, floor + 3_600_000_000)
+    async def prune(self: SqliteJournal, app: str, *, needed: Tick, kept: Tick) -> None:
+        above = max(needed, kept) + longer
+        await real(self, app, needed=above, kept=above)
 
-    patch.setattr(Tailer, "_prune", prune)
+    patch.setattr(SqliteJournal, "prune", prune)
 
 
 def without_sweeps(patch: Patch) -> None:
     """Never comes back for late entries."""
     patch.setattr(Sweeps, "due", lambda *_, **__: None)
+
+
+def ignoring_partitions(patch: Patch) -> None:
+    """Takes what one page shows of a crowd for all of it."""
+
+    async def whole(*_: object) -> bool:
+        return True
+
+    patch.setattr(Crowds, "resolve", whole)
+
+
+def forgetting_gaps(patch: Patch) -> None:
+    """Knows of no gap once it was started again."""
+    real = SqliteJournal.open
+
+    def without_gaps(*args: Any, **kwargs: Any) -> SqliteJournal:
+        journal = real(*args, **kwargs)
+        journal._db.execute("DELETE FROM gaps")
+        return journal
+
+    patch.setattr(SqliteJournal, "open", without_gaps)
+
+
+def journaling_backlogs_newest_first(patch: Patch) -> None:
+    """Reads a backlog as it should, and then journals its last slice first."""
+    real = Backlog.read
+
+    async def read(self: Backlog, window: Slice, *, store: Store, **others: Any) -> None:
+        pieces: list[Piece] = []
+
+        async def keep(piece: Piece) -> int:
+            pieces.append(piece)
+            return 0 if piece.walk is None else len(piece.walk.found())
+
+        await real(self, window, store=keep, **others)
+        for piece in reversed(pieces):
+            await store(piece)
+
+    patch.setattr(Backlog, "read", read)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +169,8 @@ def without_sweeps(patch: Patch) -> None:
         with_set_dedupe,
         pruning_by_age,
         without_sweeps,
+        ignoring_partitions,
+        forgetting_gaps,
     ],
     ids=lambda mutate: mutate.__name__,
 )
@@ -123,9 +181,11 @@ def test_a_wrong_reader_is_caught(mutate: Callable[[Patch], None], monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "mutate", [jumping_to_now, with_an_epsilon], ids=lambda mutate: mutate.__name__
+    "mutate",
+    [jumping_to_now, with_an_epsilon, journaling_backlogs_newest_first],
+    ids=lambda mutate: mutate.__name__,
 )
-def test_a_wrong_live_edge_is_caught(mutate: Callable[[Patch], None], monkeypatch: Patch) -> None:
+def test_a_wrong_position_is_caught(mutate: Callable[[Patch], None], monkeypatch: Patch) -> None:
     """Sweeps would mend what it loses: without them, the right one loses nothing, this one does."""
     without_sweeps(monkeypatch)
     assert all(_passes(_punctual(plan(seed))) for seed in SEEDS[:30])
@@ -145,11 +205,8 @@ def _punctual(drawn: Plan) -> Plan:
 
 
 def _passes(drawn: Plan) -> bool:
-    with journal_folder() as folder:
-        universe = Universe(drawn, folder)
-        try:
-            universe.run()
-            universe.verify()
-        except AssertionError:
-            return False
+    try:
+        simulate(drawn)
+    except AssertionError:
+        return False
     return True

@@ -11,10 +11,10 @@ from support.virtual import VirtualClock, run_virtually
 
 from bridge.clock import Clock
 from bridge.errors import ApiUnauthorized, ApiUnavailable, BridgeError
-from bridge.model import SECOND, Tick
+from bridge.model import MILLISECOND, SECOND, Tick
 from bridge.source.schedule import Pace, PageLimit, Slice, Slicer
 from bridge.source.server_clock import ServerClock
-from bridge.source.trouble import Trouble
+from bridge.source.trouble import Patience, Trouble
 from bridge.telemetry import Event
 from bridge.telemetry.reading import AppRecovered, AppTroubled
 
@@ -78,10 +78,13 @@ def test_slices_cover_a_backlog_without_gap_or_overlap(
         if piece is None:
             break
         assert piece.floor == reached < piece.ceiling <= floor + length
-        if not piece.narrowest and random.random() < 0.4:
-            slicer.too_dense(piece)
-            continue
         reached = piece.ceiling
+        if not piece.narrowest(MILLISECOND) and random.random() < 0.4:
+            slicer.too_dense(piece)
+            parts = piece.parts(MILLISECOND)
+            assert [p.floor for p in parts] == [piece.floor, *(p.ceiling for p in parts[:-1])]
+            assert parts[-1].ceiling == piece.ceiling
+            continue
         slicer.completed(piece, random.choice([0, 0, 0, 0, 100, 3000, 9000]))
     else:
         raise AssertionError("the backlog does not end")
@@ -136,8 +139,14 @@ def test_without_a_date_the_local_clock_stands_in() -> None:
 def troubled(errors: list[BridgeError], clock: Clock) -> tuple[list[float], list[Event]]:
     """The pauses and events of a row of failures, then success."""
     events: list[Event] = []
-    trouble = Trouble("app", clock=clock, random=Random(1), emit=events.append)
-    pauses = [trouble.pause_after(error) for error in errors]
+    trouble, patience, pauses = (
+        Trouble("app", clock=clock, emit=events.append),
+        Patience(Random(1)),
+        [],
+    )
+    for error in errors:
+        trouble.note(error)
+        pauses.append(patience.after(error))
     trouble.over()
     trouble.over()
     return pauses, events

@@ -22,7 +22,18 @@ from bridge.errors import (
     JournalError,
 )
 from bridge.journal.memory import MemoryJournal
-from bridge.model import SECOND, Append, Appended, Encoded, Entry, Filter, Identified, Page, Query
+from bridge.model import (
+    SECOND,
+    Append,
+    Appended,
+    Encoded,
+    Entry,
+    Filter,
+    Gap,
+    Identified,
+    Page,
+    Query,
+)
 from bridge.source.account import Account
 from bridge.source.limiter import Limiter
 from bridge.source.tailer import AppSpec, Tailer
@@ -114,10 +125,11 @@ class Scene:
             emit=self.events.append,
         )
 
-    def _encode(self, found: Sequence[Identified], _: int) -> list[Encoded]:
+    def _encode(self, found: Sequence[Identified], _: int, gaps: Sequence[Gap]) -> list[Encoded]:
         self.messages += [i.entry.raw["message"] for i in found]
         self._grown.set()
-        return [Encoded(len(found), 10 * len(found), b"x" * len(found))]
+        records = len(found) + len(gaps)
+        return [Encoded(records, 10 * records, b"x" * records)]
 
     async def until(self, count: int) -> None:
         """Wait until so many entries are journaled."""
@@ -490,10 +502,12 @@ def test_memory_is_bounded_by_bytes_too() -> None:
             page = await super().page(query)
             return replace(page, size=10_000 * len(page.entries))
 
-        def _encode(self, found: Sequence[Identified], at: int) -> list[Encoded]:
+        def _encode(
+            self, found: Sequence[Identified], at: int, gaps: Sequence[Gap]
+        ) -> list[Encoded]:
             nonlocal largest
             largest = max(largest, len(found))
-            return super()._encode(found, at)
+            return super()._encode(found, at, gaps)
 
     async def body(scene: Scene) -> None:
         await scene.tailer().run_once()

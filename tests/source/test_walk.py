@@ -61,7 +61,7 @@ def test_a_walk_finds_all_of_its_window_or_names_the_gap(  # noqa: PLR0917 - Hyp
     walk = walked(fake, T0 + floor, top, limit=limit, documented_page=1)
     found, wanted = walk.found(), expected(entries, T0 + floor, top)
     assert bag(found) <= wanted
-    assert walk.gaps or bag(found) == wanted
+    assert walk.crowds or bag(found) == wanted
     assert len({i.uid for i in found}) == len(found)
     assert [i.tick for i in found] == sorted(i.tick for i in found)
 
@@ -161,7 +161,10 @@ def test_a_crowded_tick_behind_a_cap_is_a_gap_and_hides_nothing_else(cut: int) -
     crowd = [build(T0, f"m{n}") for n in range(150)]
     others = [build(T0 + n * 7_000, f"other {n}") for n in range(-400, 400) if n]
     walk = walked(Server([*crowd, *others], caps=[100], cut=cut), T0 - 10_000_000)
-    assert [(gap.tick, gap.at_least) for gap in walk.gaps] == [(T0, 100)]
+    assert [(c.floor, c.ceiling) for c in walk.crowds] == [
+        (T0 if cut == 1 else T0 - T0 % cut, T0 + 1)
+    ]
+    assert len(walk.shown(T0, T0 + 1)) == 100
     found = bag(walk.found())
     assert bag(walk.found()) <= expected([*crowd, *others], T0 - 10_000_000, None)
     assert all(found[content_hash(other)] == 1 for other in others)
@@ -176,7 +179,7 @@ def test_below_a_crowd_at_the_live_edge_an_empty_answer_is_not_believed_either()
     walk = Walk(floor=T0 - 1_000_000, ceiling=None, anchor=None, limit=1000)
     doubtful = True
     while not walk.done:
-        blank = bool(walk.gaps) and doubtful
+        blank = bool(walk.crowds) and doubtful
         doubtful = doubtful and not blank
         walk.take(Page((), None) if blank else fake.page(walk.bounds))
     assert expected([*below, ahead], T0 - 1_000_000, None) <= bag(walk.found())
@@ -188,7 +191,7 @@ def test_a_round_number_of_ties_and_nothing_else_arrives(ties: int) -> None:
     """It may have been cut for all that can be seen, so a gap is named; but all are there."""
     walk = walked(Server([build(T0, f"m{n}") for n in range(ties)]), T0 - 1_000_000)
     assert len(walk.found()) == ties
-    assert [gap.at_least for gap in walk.gaps] == [ties]
+    assert [crowd.floor for crowd in walk.crowds] == [T0]
 
 
 @pytest.mark.parametrize("ties", [330, 1_001])
@@ -218,7 +221,7 @@ def test_a_page_full_of_entries_without_a_time_hides_nothing() -> None:
             break
         walk.take(page(walk.bounds))
     assert len(walk.found()) == 50
-    assert walk.gaps == []
+    assert walk.crowds == []
 
 
 def test_a_full_page_without_any_time_is_an_error() -> None:
@@ -265,6 +268,7 @@ def test_a_page_that_forgets_the_overlap_starts_the_walk_again() -> None:
     """Pages that contradict each other prove nothing together."""
     walk = Walk(floor=T0, ceiling=None, anchor=None, limit=10)
     walk.take(Page((build(T0 + 5_000_000),), None))
+    walk.take(Page((build(T0 + 1_000_000),), None))  # bounds cut to seconds would show the same
     with pytest.raises(ApiUnavailable, match="no longer shows"):
         walk.take(Page((build(T0 + 1_000_000),), None))
 

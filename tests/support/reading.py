@@ -72,5 +72,5 @@ def read(
 ) -> list[Identified]:
     """What a walk finds that leaves no gap."""
     walk = walked(server, floor, ceiling, **options)
-    assert walk.gaps == []
+    assert walk.crowds == []
     return walk.found()

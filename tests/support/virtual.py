@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from bridge.model import Tick
@@ -69,16 +69,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class VirtualClock:
     """The bridge's clock on the running loop's time, ``epoch`` ticks away from it.
 
-    ``skew`` is what the bridge's own wall clock is wrong by, in ticks.
+    ``skew`` is what the bridge's own wall clock is wrong by, in ticks; ``steps`` are the times, in
+    order, from which on it is wrong by something else.
     """
 
-    def __init__(self, epoch: Tick, *, skew: Tick = 0) -> None:
+    def __init__(
+        self, epoch: Tick, *, skew: Tick = 0, steps: Sequence[tuple[float, Tick]] = ()
+    ) -> None:
         self.epoch = epoch
         self.skew = skew
+        self.steps = steps
 
     def now(self) -> Tick:
         """The wall clock."""
-        return self.epoch + self.skew + int(self.monotonic() * 1_000_000)
+        elapsed = self.monotonic()
+        skew = next((skew for at, skew in reversed(self.steps) if at <= elapsed), self.skew)
+        return self.epoch + skew + int(elapsed * 1_000_000)
 
     def monotonic(self) -> float:
         """The loop's time."""

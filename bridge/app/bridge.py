@@ -1,0 +1,213 @@
+"""The parts of a running bridge, and the order in which they start and stop.
+
+Reading stops first, since nothing is lost by it; then the destinations finish what is being sent
+and store their cursors, within a grace period; then the journal closes. What was not delivered
+waits in the journal. The loops may be cancelled at any await, so a deadline costs repeats at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final
+
+from bridge.clock import Clock
+from bridge.delivery.forwarder import Forwarder
+from bridge.errors import JournalError
+from bridge.journal import Journal
+from bridge.model import SECOND
+from bridge.source.tailer import Tailer
+from bridge.telemetry import Emit
+from bridge.telemetry.service import InternalError, Progress
+
+GRACE: Final = 8.0
+"""Seconds that destinations have to finish at a stop; container runtimes kill after ten."""
+
+_PROGRESS_EVERY: Final = 30.0
+_RESTART_AFTER: Final = 15.0
+_LOOK_EVERY: Final = 0.25
+
+
+class Bridge:
+    """A running bridge: its tailers, its forwarders and the journal between them."""
+
+    def __init__(
+        self,
+        *,
+        tailers: Sequence[Tailer],
+        forwarders: Sequence[Forwarder],
+        journal: Journal,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        self.tailers = tailers
+        self.forwarders = forwarders
+        self.journal = journal
+        self._clock = clock
+        self._emit = emit
+        self._unread: set[str] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Forward until ``stop`` is set, then finish within the grace period."""
+        halt = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            delivering = self._start_delivering(group, halt)
+            reading = [
+                group.create_task(self._keep(t.name, t.run), name=f"read {t.name}")
+                for t in self.tailers
+            ]
+            progress = group.create_task(self._report_progress())
+            await stop.wait()
+            await _cancelled([*reading, progress])
+            await self._finish(delivering, halt)
+
+    async def run_once(self, patience: float, stop: asyncio.Event | None = None) -> list[str]:
+        """Forward everything up to now; what stood in the way, if it did not come to that.
+
+        ``patience`` is how many seconds may pass without any progress; ``stop`` ends it early.
+        An empty answer means that all is delivered or dead-lettered.
+        """
+        halt, stop = asyncio.Event(), stop or asyncio.Event()
+        obstacles: list[str] = []
+        async with asyncio.TaskGroup() as group:
+            delivering = self._start_delivering(group, halt)
+            catching_up = group.create_task(self._catch_up())
+            while not catching_up.done() and not obstacles:
+                if await self._stuck(catching_up, patience, stop):
+                    obstacles = (
+                        ["stopped by a signal; the rest waits in the journal"]
+                        if stop.is_set()
+                        else self.obstacles()
+                    )
+            await _cancelled([catching_up])
+            await self._finish(delivering, halt)
+        return obstacles
+
+    def obstacles(self) -> list[str]:
+        """Why not everything is read and delivered, one sentence for each app and destination."""
+        reading = [
+            f"{t.name}: {t.trouble or 'the API has not answered yet'}"
+            for t in self.tailers
+            if t.name in self._unread
+        ]
+        states = [f.state for f in self.forwarders]
+        sending = [
+            f"{s.destination}: {s.trouble.reason if s.trouble else 'has not answered yet'}"
+            for s in states
+            if s.trouble or s.outstanding
+        ]
+        return [*reading, *sending] or ["no progress"]
+
+    async def _catch_up(self) -> None:
+        self._unread = {tailer.name for tailer in self.tailers}
+        async with asyncio.TaskGroup() as group:
+            for tailer in self.tailers:
+                group.create_task(self._read_once(tailer))
+        last = await self._last_seq()
+        for forwarder in self.forwarders:
+            await forwarder.drained(last)
+
+    async def _last_seq(self) -> int:
+        while True:
+            try:
+                return (await self.journal.stats()).last_seq
+            except JournalError:
+                await self._clock.sleep(_LOOK_EVERY)
+
+    async def waiting(self) -> int:
+        """How many records the slowest destination has still to take."""
+        try:
+            backlogs = (await self.journal.stats()).backlogs
+        except JournalError:
+            return sum(f.state.outstanding for f in self.forwarders)
+        return max((b.records for b in backlogs), default=0)
+
+    async def _read_once(self, tailer: Tailer) -> None:
+        await self._keep(tailer.name, tailer.run_once)
+        self._unread.discard(tailer.name)
+
+    async def _stuck(self, task: asyncio.Task[None], patience: float, stop: asyncio.Event) -> bool:
+        """Watch a task until it ends or progresses; True if it did neither for that long."""
+        before, deadline = self._marker(), self._clock.monotonic() + patience
+        while self._clock.monotonic() < deadline:
+            done, _ = await asyncio.wait([task], timeout=_LOOK_EVERY)
+            if done or self._marker() != before:
+                return False
+            if stop.is_set():
+                break
+        return True
+
+    def _marker(self) -> tuple[object, ...]:
+        """Changes whenever the bridge gets anywhere."""
+        states = [f.state for f in self.forwarders]
+        return (
+            tuple((t.position, t.read) for t in self.tailers),
+            tuple((s.cursor, s.delivered, s.dead_lettered) for s in states),
+        )
+
+    def _start_delivering(
+        self, group: asyncio.TaskGroup, halt: asyncio.Event
+    ) -> list[asyncio.Task[None]]:
+        return [
+            group.create_task(f.run(halt), name=f"deliver to {f.state.destination}")
+            for f in self.forwarders
+        ]
+
+    async def _finish(self, delivering: Sequence[asyncio.Task[None]], halt: asyncio.Event) -> None:
+        halt.set()
+        _, late = await asyncio.wait(delivering, timeout=GRACE) if delivering else ((), ())
+        await _cancelled(late)
+
+    async def _keep(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run an app's loop; a defect in it is told and stops this app only, for a while."""
+        while True:
+            try:
+                return await loop()
+            except Exception as error:  # one failing app must not stop another
+                self._emit(InternalError.of(name, error))
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                await self._clock.sleep(_RESTART_AFTER)
+
+    async def _report_progress(self) -> None:
+        """Now and then, one line with rate and lag."""
+        read, delivered = self._totals()
+        while True:
+            await self._clock.sleep(_PROGRESS_EVERY)
+            read_now, delivered_now = self._totals()
+            try:
+                stats = await self.journal.stats()
+            except JournalError:
+                continue  # told by those whose work it stops
+            behind = max(stats.backlogs, key=lambda b: b.records, default=None)
+            lagging = max(self.tailers, key=lambda t: t.lag or 0.0, default=None)
+            self._emit(
+                Progress(
+                    read_per_second=(read_now - read) / _PROGRESS_EVERY,
+                    delivered_per_second=(delivered_now - delivered) / _PROGRESS_EVERY,
+                    app=lagging.name if lagging else "",
+                    app_lag=(lagging.lag or 0.0) if lagging else 0.0,
+                    destination=behind.destination if behind else "",
+                    destination_lag=self._age(behind.oldest if behind else None),
+                    backlog=behind.records if behind else 0,
+                )
+            )
+            read, delivered = read_now, delivered_now
+
+    def _age(self, oldest: int | None) -> float:
+        return 0.0 if oldest is None else max(0, self._clock.now() - oldest) / SECOND
+
+    def _totals(self) -> tuple[int, int]:
+        return (
+            sum(t.read for t in self.tailers),
+            sum(f.state.delivered for f in self.forwarders),
+        )
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

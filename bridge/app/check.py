@@ -1,0 +1,130 @@
+"""Trying everything out before it is relied upon: one row for each thing that was tried."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+
+from bridge import settings
+from bridge.app.audit import chosen
+from bridge.app.parts import World, account_of
+from bridge.errors import ApiError, ApiLimitRefused, ApiThrottled, ApiUnavailable
+from bridge.model import Json
+from bridge.source.account import Account
+from bridge.source.probes import Probed, Standing, probed
+
+
+class Mark(StrEnum):
+    """What trying something came to."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that was tried.
+
+    ``target`` is the config, the fal account or an app; ``mend`` says what to do, or what the
+    finding means; ``asked`` and ``evidence`` are a probe's.
+    """
+
+    target: str
+    check: str
+    mark: Mark
+    finding: str
+    mend: str = ""
+    asked: str = ""
+    evidence: Mapping[str, int] = field(default_factory=dict)
+
+
+async def check(
+    config: settings.Settings, world: World, names: Sequence[str] = ()
+) -> AsyncIterator[Row]:
+    """Try valid settings out, and give each row as it is known.
+
+    ``names`` are the apps to try, all of them if empty. What fails for the whole account is tried
+    once only.
+
+    Raises:
+        ConfigError: there is no app of such a name, or the key or the proxy cannot be used.
+    """
+    apps = chosen(config, names)
+    for row in _of_config(config):
+        yield row
+    async with AsyncExitStack() as stack:
+        account = await account_of(config, world, stack)
+        for app in apps:
+            try:
+                rows = await _of_app(app, account, world)
+            except ApiError as error:
+                shared = _concerns_all(error)
+                target = "fal" if shared else _name(app)
+                yield Row(target, "request", Mark.FAILED, _said(error), _mend(error))
+                if shared:
+                    return
+            else:
+                for row in rows:
+                    yield row
+
+
+def failed(rows: Sequence[Row]) -> bool:
+    """Whether anything that was tried needs mending."""
+    return any(row.mark is Mark.FAILED for row in rows)
+
+
+def as_json(rows: Sequence[Row]) -> Json:
+    """The rows as one JSON document."""
+    return {"ok": not failed(rows), "rows": [asdict(row) for row in rows]}
+
+
+def _of_config(config: settings.Settings) -> list[Row]:
+    apps, destinations = len(config.apps), len(config.destinations)
+    said = f"valid; apps: {apps}, destinations: {destinations}"
+    warnings = [Row("config", "warning", Mark.UNKNOWN, text) for text in config.warnings]
+    return [Row("config", "settings", Mark.OK, said), *warnings]
+
+
+async def _of_app(app: settings.App, account: Account, world: World) -> list[Row]:
+    """Probe the API with one app's filter."""
+    found = await probed(account, app.name, app.filter, world.clock)
+    return [_row(_name(app), one) for one in found]
+
+
+def _row(target: str, one: Probed) -> Row:
+    """A probe's finding: what is odd fails only where reading cannot cope with it."""
+    if one.standing is Standing.UNKNOWN:
+        mark = Mark.UNKNOWN
+    else:
+        mark = Mark.FAILED if one.harmful else Mark.OK
+    return Row(target, one.probe, mark, one.finding, one.meaning, one.asked, one.evidence)
+
+
+def _name(app: settings.App) -> str:
+    return f"app {app.name}"
+
+
+def _concerns_all(error: ApiError) -> bool:
+    """A key that is not accepted, or no answer at all, is no matter of one app."""
+    unanswered = isinstance(error, ApiUnavailable) and error.status is None
+    return unanswered or error.status == HTTPStatus.UNAUTHORIZED
+
+
+def _said(error: ApiError) -> str:
+    return f"{error.where}: {error.what}" if error.where else error.what
+
+
+def _mend(error: ApiError) -> str:
+    if error.hint:
+        return error.hint
+    if isinstance(error, ApiThrottled):
+        return "others use up the account's requests: wait, or lower poll.requests_per_second"
+    if isinstance(error, ApiLimitRefused):
+        return "the documented page size is refused; check fal.api and fal.base_url"
+    if error.status is None:
+        return "check fal.base_url, the network and the proxy variables"
+    return "this is on the server's side; try again"

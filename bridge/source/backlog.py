@@ -1,0 +1,160 @@
+"""A stretch of the past, read slice by slice: several at a time, handed over oldest first.
+
+A slice that the API keeps failing for, while it answers other questions of the same app, is cut
+down to what really fails; that is handed over as a gap, so that it holds up nothing for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Final, TypeAlias, cast
+
+from bridge.clock import Clock
+from bridge.errors import ApiError
+from bridge.model import Anchor, Gap, GapKind, Tick
+from bridge.source.reader import Reader, concerns_one_request
+from bridge.source.schedule import Slice, Slicer
+from bridge.source.trouble import Patience
+from bridge.source.walk import Walk
+
+LONGEST_FAILURE: Final = 3600.0
+"""Seconds that a slice may fail, while others succeed, before it is given up for now."""
+
+_SHORT_FAILURE: Final = 60.0
+_NARROWEST_FAILURE: Final[Tick] = 1_000_000
+_SLICE_PAGES: Final = 6
+_LIKELY_BELOW: Final = 8
+_FARTHEST_BELOW: Final[Tick] = 60_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A slice that was read: its walk, whose ``gaps`` are what it could not prove.
+
+    ``walk`` is None where the API fails for the slice; it is all gap then. ``began`` is the
+    monotonic moment of its first request.
+    """
+
+    window: Slice
+    walk: Walk | None
+    gaps: list[Gap]
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A slice to be read in smaller parts, because it is too dense or because it fails."""
+
+    fails: bool
+
+
+@dataclass(slots=True)
+class _Job:
+    """A slice in line; ``suspect`` if it is part of one that failed for long."""
+
+    window: Slice
+    suspect: bool = False
+    task: asyncio.Task[Piece | _Cut] | None = None
+
+
+Store: TypeAlias = Callable[[Piece], Awaitable[int]]
+"""Journals a piece; how many entries it held."""
+
+
+class Backlog:
+    """Reads stretches of one app's past."""
+
+    def __init__(self, reader: Reader, *, width: int, clock: Clock, random: Random) -> None:
+        """``width`` is how many slices may be read, or wait for their turn, at a time."""
+        self._reader = reader
+        self._width = width
+        self._clock = clock
+        self._random = random
+
+    async def read(
+        self, window: Slice, *, density: float, target: int, anchor: Anchor | None, store: Store
+    ) -> None:
+        """Read all of a window; ``store`` is called for one slice after another, oldest first.
+
+        ``density`` is the expected number of entries a tick, ``target`` that of a slice;
+        ``anchor`` has the journaled entries on the window's floor.
+        """
+        slicer = Slicer(window, density=density, target=target)
+        line: deque[_Job] = deque()
+        try:
+            while True:
+                while len(line) < self._width and (piece := slicer.next(self._reader.grain)):
+                    line.append(_Job(piece))
+                if not line:
+                    return
+                for job in islice(line, self._width):
+                    job.task = job.task or self._start(job, slicer.density, anchor)
+                job = line[0]
+                outcome = await cast("asyncio.Task[Piece | _Cut]", job.task)
+                line.popleft()
+                if isinstance(outcome, Piece):
+                    slicer.completed(job.window, await store(outcome))
+                else:
+                    slicer.too_dense(job.window)
+                    parts = [
+                        _Job(part, suspect=outcome.fails)
+                        for part in job.window.parts(self._reader.grain)
+                    ]
+                    line.extendleft(reversed(parts))
+        finally:
+            await _cancelled([job.task for job in line if job.task is not None])
+
+    def _start(
+        self, job: _Job, density: float, anchor: Anchor | None
+    ) -> asyncio.Task[Piece | _Cut]:
+        if anchor is not None and anchor.tick != job.window.floor:
+            anchor = None
+        return asyncio.create_task(self._read(job.window, density, anchor, job.suspect))
+
+    async def _read(
+        self, window: Slice, density: float, anchor: Anchor | None, suspect: bool
+    ) -> Piece | _Cut:
+        """Read one slice, as often as it takes."""
+        began, pauses = self._clock.monotonic(), Patience(self._random)
+        patience = _SHORT_FAILURE if suspect else LONGEST_FAILURE
+        below = (
+            0
+            if anchor or suspect or not density
+            else min(int(_LIKELY_BELOW / density), _FARTHEST_BELOW)
+        )
+        while True:
+            walk = Walk(
+                floor=window.floor,
+                ceiling=window.ceiling,
+                anchor=anchor,
+                limit=self._reader.limit.value,
+                below=below,
+                grain=self._reader.grain,
+            )
+            most = None if window.narrowest(self._reader.grain) else _SLICE_PAGES
+            try:
+                gaps = await self._reader.read(walk, most_pages=most, patience=patience)
+            except ApiError as error:
+                self._reader.failed(error)
+                if self._clock.monotonic() - began < patience:
+                    await self._clock.sleep(pauses.after(error))
+                elif not concerns_one_request(error) or not await self._reader.answers():
+                    began = self._clock.monotonic()  # not this slice's fault
+                elif window.ceiling - window.floor > _NARROWEST_FAILURE:
+                    return _Cut(fails=True)
+                else:
+                    gap = Gap(GapKind.UNREADABLE, window.floor, window.ceiling, 0)
+                    return Piece(window, None, [gap], began)
+            else:
+                return _Cut(fails=False) if gaps is None else Piece(window, walk, gaps, began)
+
+
+async def _cancelled(tasks: list[asyncio.Task[Piece | _Cut]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

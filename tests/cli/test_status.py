@@ -1,0 +1,75 @@
+"""``status`` on the command line: the tables and the document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.audited import FLOOR, NOON, Scene
+from support.commands import CommandLine, file_of
+
+from bridge.model import SECOND, Gap, GapKind
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The program."""
+    return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """A journal with something of everything."""
+    scene = Scene(tmp_path)
+    for n in range(5):
+        scene.write(f"{n}", FLOOR + n * SECOND, "[bold]")
+    scene.fill(
+        "[bold]",
+        swept={15 * SECOND: NOON - 15 * SECOND, 900 * SECOND: FLOOR},
+        gaps=[Gap(GapKind.CROWDED, FLOOR, FLOOR + 1, 1_234)],
+    )
+    return scene
+
+
+def test_for_people(cli: CommandLine, scene: Scene) -> None:
+    """Every app, every destination, the gaps, the journal; no escape sequence in a pipe."""
+    code, out, err = cli("status", "--config", str(file_of(scene)))
+    assert (code, err) == (0, "")
+    assert "\x1b" not in out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines[0] == "app position lag swept up to came late gaps"
+    assert lines[1].startswith("[bold] 2025-09-19T12:00:00.000Z ")
+    assert " 15s: " in lines[1]
+    assert lines[1].endswith(" ago - 1")
+    assert lines[2].startswith("15m: ")
+    assert lines[4] == "destination cursor waiting size oldest dead letters"
+    assert lines[5].startswith("out 0 6 ")
+    assert (
+        "[bold]: cannot be proved complete (crowded): 2025-09-19T11:00:00.000Z to "
+        "2025-09-19T11:00:00.000001Z, at least 1,234 entries"
+    ) in lines
+    assert lines[-1].startswith(f"journal {scene.path}: ")
+    assert lines[-1].endswith("waiting, no bridge runs on it")
+
+
+def test_for_scripts(cli: CommandLine, scene: Scene) -> None:
+    """One document, beside a running bridge too."""
+    journal = scene.open()
+    try:
+        code, out, err = cli("status", "--json", "--config", str(file_of(scene)))
+    finally:
+        journal.abandon()
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["journal"]["held"] is True
+    assert [app["app"] for app in document["apps"]] == ["[bold]"]
+
+
+def test_no_journal(cli: CommandLine, tmp_path: Path) -> None:
+    """Exit code 2, and no file is made."""
+    scene = Scene(tmp_path)
+    code, out, err = cli("status", "--config", str(file_of(scene)))
+    assert (code, out) == (2, "")
+    assert "there is no journal" in err
+    assert not scene.path.exists()

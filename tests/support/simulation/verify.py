@@ -1,0 +1,161 @@
+"""What must be true of every simulated world, in its course and in the end.
+
+- Every entry arrived everywhere, or is a dead letter with a reason there, or lies in a recorded
+  gap: one by retention, or a crowd of which at least as many are told of as arrived.
+- A repeat has the same uid, a re-send the same bytes, and nothing arrives that was not written.
+- Positions, sweep cursors, destinations' cursors and the ledger's begin never move back.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+from bridge.app.bridge import Bridge
+from bridge.model import Gap, GapKind, Tick
+from bridge.payload import records_of
+from bridge.simulator.otlp_backend import Received
+from bridge.simulator.store import Written
+from bridge.telemetry.service import InternalError
+
+if TYPE_CHECKING:
+    from support.simulation.universe import Universe
+
+ACCOUNT = "account"
+"""The name under which the whole account is read."""
+
+GAP = "fal.gap"
+"""The attribute of the records that tell of gaps."""
+
+
+@dataclass
+class Watch:
+    """Remembers how far everything was, from one life to the next."""
+
+    reached: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    async def look(self, bridge: Bridge) -> None:
+        """Nothing is further back than before."""
+        for backlog in (await bridge.journal.stats()).backlogs:
+            self._see(("cursor", backlog.destination), backlog.cursor)
+        for tailer in bridge.tailers:
+            record = await bridge.journal.app(tailer.name)
+            if record is None:
+                continue
+            self._see(("position", tailer.name), record.position)
+            if record.ledger_from is not None:
+                self._see(("ledger", tailer.name), record.ledger_from)
+            self._forget_but(tailer.name, record.swept)
+            for age, cursor in record.swept.items():
+                self._see(("swept", tailer.name, str(age)), cursor)
+
+    def _see(self, what: tuple[str, ...], figure: int) -> None:
+        before = self.reached.get(what, figure)
+        assert figure >= before, (what, before, figure)
+        self.reached[what] = figure
+
+    def _forget_but(self, app: str, ages: Iterable[Tick]) -> None:
+        """An age that is no longer swept may begin anew some day."""
+        kept = {("swept", app, str(age)) for age in ages}
+        for what in [w for w in self.reached if w[:2] == ("swept", app) and w not in kept]:
+            del self.reached[what]
+
+
+def check(world: Universe) -> None:
+    """All that must be true in the end."""
+    defects = [event for event in world.events if isinstance(event, InternalError)]
+    assert defects == []
+    dead = world.dead
+    for name, backend in world.backends.items():
+        assert not backend.violations, (name, backend.violations)
+        entries = [r for r in backend.records if not _tells_of_a_gap(r.record)]
+        _check_repeats(backend.records)
+        arrived = _arrived(entries)
+        written = Counter(w.raw["message"] for w in world.plan.entries)
+        assert arrived <= written, (name, "invented", arrived - written)
+        required = _required(world, since=world.attached[name])
+        missing = required - arrived - Counter(dict.fromkeys(dead[name], 10**9))
+        excused = _excused(world, arrived)
+        lost = {message: n for message, n in missing.items() if message not in excused}
+        assert not lost, (name, "missing", lost)
+
+
+def dead_letters(journal: Path) -> Mapping[str, set[str]]:
+    """The bodies of the records each destination refused for good, read from the file itself."""
+    found: dict[str, set[str]] = defaultdict(set)
+    db = sqlite3.connect(journal)
+    try:
+        rows = db.execute("SELECT destination, reason, gzip FROM dead_letters").fetchall()
+    finally:
+        db.close()
+    for destination, reason, payload in rows:
+        assert reason
+        records = [record for _, _, record in records_of(gzip.decompress(payload))]
+        found[destination].update(record.body.string_value for record in records)
+    return found
+
+
+def _check_repeats(records: Sequence[Received]) -> None:
+    """What has the same uid has the same bytes."""
+    first: dict[str, bytes] = {}
+    for received in records:
+        same = received.record.SerializeToString(deterministic=True)
+        assert first.setdefault(received.uid, same) == same, received.body
+
+
+def _arrived(records: Sequence[Received]) -> Counter[str]:
+    """How many there are of each message; a uid counts once."""
+    return Counter(body for _, body in {(received.uid, received.body) for received in records})
+
+
+def _required(world: Universe, *, since: Tick) -> Counter[str]:
+    """What must be accounted for at a destination that has been in use since then.
+
+    What was visible before may have been journaled and cleared away without it, unless it was
+    there from the start; what a filter of any life passes over may have been passed by.
+    """
+    first = min(w.visible_at for w in world.plan.entries)
+    always = since <= max(first, world.outside.epoch)
+    filters = {setup.labels for setup in world.plan.setups}
+    return Counter(
+        w.raw["message"]
+        for w in world.plan.entries
+        if (always or w.visible_at > since) and all(_matches(w, labels) for labels in filters)
+    )
+
+
+def _matches(entry: Written, labels: Sequence[tuple[str, str]]) -> bool:
+    has = entry.raw["labels"] if isinstance(entry.raw["labels"], dict) else {}
+    return all(has.get(key) == value for key, value in labels)
+
+
+def _excused(world: Universe, arrived: Counter[str]) -> set[str]:
+    """The messages that recorded gaps tell of."""
+    excused = set()
+    for app, gaps in world.gaps.items():
+        for gap in gaps:
+            inside = {
+                w.raw["message"]
+                for w in world.plan.entries
+                if app in (ACCOUNT, w.raw["app"]) and gap.floor <= w.tick < gap.ceiling
+            }
+            if _is_true(gap, inside, arrived):
+                excused |= inside
+    return excused
+
+
+def _is_true(gap: Gap, inside: set[str], arrived: Counter[str]) -> bool:
+    if gap.kind is GapKind.CROWDED:
+        return gap.at_least >= sum(arrived[message] for message in inside)
+    return gap.kind is GapKind.RETENTION
+
+
+def _tells_of_a_gap(record: LogRecord) -> bool:
+    return any(attribute.key == GAP for attribute in record.attributes)
