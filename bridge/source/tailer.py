@@ -133,7 +133,6 @@ class Tailer:
         self._storing = Trouble(spec.name, clock=clock, emit=emit)
         self._position: Tick | None = None
         self._start: Tick = 0
-        self._begun = -_FAR_BACK / SECOND
         self._sweeps = Sweeps({})
         self._late = LateTally(spec.name, clock=clock, emit=emit)
         self._looks = Looks()
@@ -239,7 +238,6 @@ class Tailer:
         self._position = self._start = start
         self._sweeps = Sweeps.resumed(self._spec.late_sweeps, start=start, cursors={})
         self._first = True
-        self._begun = self._clock.monotonic()
         self._emit(AppStarted(self.name, start))
 
     def _record(self, position: Tick) -> AppRecord:
@@ -255,9 +253,10 @@ class Tailer:
         began = self._clock.monotonic()
         now = self._account.time.at(began)
         newest = await self._journal.anchor(self.name, _END_OF_TIME)
-        # A first start that goes far back is no time away.
-        away = min(now - (self._position or now), int((began - self._begun) * SECOND))
-        self._unsure = self._position if away > _LONG_AWAY else None
+        # While nothing is journaled, only a start that would lie elsewhere now shows time away.
+        since = self._position or now
+        if now - since > _LONG_AWAY and (newest or self._spec.start(now) - since > _LONG_AWAY):
+            self._unsure = self._position
         if newest is None or newest.tick <= now + AHEAD or self._looks.due(began):
             reached = await self._read_up_to(None, await self._floor(newest))
             self._looks.looked(began, self._clock.monotonic())
@@ -460,7 +459,7 @@ class Tailer:
         at = self._account.time.at(began)
         found = [] if walk is None else walk.found()
         if walk is not None:
-            gaps = [*gaps, *await self._left_behind(walk, found, min(window.ceiling, at))]
+            gaps = [*gaps, *await self._left_behind(walk, found, min(window.ceiling, at), kind)]
         closed = [] if walk is None else self._closed_by(found, window, gaps)
         # The position never claims a time that the server had not reached.
         position = max(min(window.ceiling, at), self._position or 0)
@@ -490,7 +489,7 @@ class Tailer:
         return len(found), added
 
     async def _left_behind(
-        self, walk: Walk, found: Sequence[Identified], ceiling: Tick
+        self, walk: Walk, found: Sequence[Identified], ceiling: Tick, kind: ReadKind
     ) -> list[Gap]:
         """What may have left the API while nobody read, after a long time away.
 
@@ -501,8 +500,8 @@ class Tailer:
             self._unsure = None
             return []
         first = next((item.tick for item in found if item.entry.tick is not None), None)
-        if first is None and ceiling < self._account.time.now() - AHEAD:
-            return []  # the next slice may show some
+        if first is None and kind is ReadKind.BACKLOG:
+            return []  # the next slice, or the live edge, may show some
         floor, self._unsure = self._unsure, None
         end = ceiling if first is None else first
         if end <= floor or await self._reader.shows_older(floor, _FAR_BACK):

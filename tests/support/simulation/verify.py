@@ -136,9 +136,33 @@ def _matches(entry: Written, labels: Sequence[tuple[str, str]]) -> bool:
     return all(has.get(key) == value for key, value in labels)
 
 
+def _expired_before(world: Universe) -> set[str]:
+    """The messages that left the API before anything of their app was journaled.
+
+    Where nothing was ever journaled, a start in the past is all that the bridge can know.
+    """
+    retention = world.plan.api.retention
+    if retention is None:
+        return set()
+    db = sqlite3.connect(world.folder / "journal.sqlite")
+    try:
+        rows = db.execute(
+            "SELECT name, min(at) FROM reads JOIN apps ON apps.id = app GROUP BY name"
+        ).fetchall()
+    finally:
+        db.close()
+    firsts = dict(rows)
+    never = 2**62
+    return {
+        w.raw["message"]
+        for w in world.plan.entries
+        if w.tick + retention <= min(firsts.get(app, never) for app in (w.raw["app"], ACCOUNT))
+    }
+
+
 def _excused(world: Universe, arrived: Counter[str]) -> set[str]:
-    """The messages that recorded gaps tell of."""
-    excused = set()
+    """The messages that recorded gaps tell of, and those that were gone before the first read."""
+    excused = _expired_before(world)
     for app, gaps in world.gaps.items():
         for gap in gaps:
             inside = {
