@@ -172,6 +172,9 @@ class GapKind(StrEnum):
     """The API fails for it while it answers for others; it is tried again."""
 
 
+GapKey: TypeAlias = "tuple[GapKind, Tick, Tick]"
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A stretch ``[floor, ceiling)`` that cannot be proved complete, recorded as such.
@@ -183,6 +186,11 @@ class Gap:
     floor: Tick
     ceiling: Tick
     at_least: int
+
+    @property
+    def key(self) -> GapKey:
+        """What makes a gap of an app the same one when it is found again."""
+        return (self.kind, self.floor, self.ceiling)
 
 
 Encode: TypeAlias = Callable[[Sequence[Identified], Sequence[Gap]], Sequence[Encoded]]

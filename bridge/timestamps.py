@@ -33,6 +33,16 @@ _FORM: Final = re.compile(
 )
 
 
+def floor_to(tick: Tick, step: Tick) -> Tick:
+    """The last whole ``step`` at or before a tick."""
+    return tick - tick % step
+
+
+def ceil_to(tick: Tick, step: Tick) -> Tick:
+    """The first whole ``step`` at or after a tick."""
+    return floor_to(tick + step - 1, step)
+
+
 def parse_tick(value: object) -> Tick | None:
     """Read a timestamp; a naive one is UTC, digits below the microsecond are cut off.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
 from bridge import settings
-from bridge.app.parts import World, account_of, mapper_of
+from bridge.app.parts import World, account_of, mapper_of, selected_by
 from bridge.errors import ConfigError, JournalUnusable
 from bridge.journal import Journal
 from bridge.journal.ledger import AppStanding, Ledger
@@ -143,7 +143,7 @@ def refusal(
         hint = "run the bridge first"
         return ConfigError("the journal knows nothing of this app", where=where, hint=hint)
     record = standing.record
-    if not _is_read_as(record, app, config):
+    if (record.stream, record.filters) != selected_by(app, config):
         return ConfigError(
             "its settings select other entries than those that were journaled",
             where=where,
@@ -166,14 +166,6 @@ def _accepted(lowest: Tick, highest: Tick, floor: Tick, ceiling: Tick) -> str:
     if since >= until:
         since, until = lowest, highest
     return f"--since {format_tick(since)} --until {format_tick(until)} is accepted"
-
-
-def _is_read_as(record: AppRecord, app: settings.App, config: settings.Settings) -> bool:
-    """Whether the journal was filled with what these settings select."""
-    selection = app.filter
-    stream = {"api": config.fal.api, "app_id": selection.app_id}
-    filters = json.loads(json.dumps(asdict(replace(selection, app_id=None))))
-    return (json.loads(record.stream), json.loads(record.filters)) == (stream, filters)
 
 
 async def _own_journal(

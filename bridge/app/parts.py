@@ -129,14 +129,13 @@ def tailer_of(
     world: World,
 ) -> Tailer:
     """The reader of one app."""
-    selection = app.filter
-    stream = {"api": config.fal.api, "app_id": selection.app_id}
+    stream, filters = selected_by(app, config)
     spec = AppSpec(
         name=app.name,
         named=app.name != app.app_id,
-        stream=json.dumps(stream, sort_keys=True),
-        filters=json.dumps(asdict(replace(selection, app_id=None)), sort_keys=True),
-        filter=selection,
+        stream=stream,
+        filters=filters,
+        filter=app.filter,
         start=app.start.resolve,
         interval=config.poll.interval,
         max_interval=config.poll.max_interval,
@@ -154,6 +153,13 @@ def tailer_of(
         random=world.random,
         emit=world.emit,
     )
+
+
+def selected_by(app: settings.App, config: settings.Settings) -> tuple[str, str]:
+    """What a position belongs to, as `AppRecord` has it: stream and filters, canonical texts."""
+    stream = {"api": config.fal.api, "app_id": app.filter.app_id}
+    filters = asdict(replace(app.filter, app_id=None))
+    return json.dumps(stream, sort_keys=True), json.dumps(filters, sort_keys=True)
 
 
 def mapper_of(app: settings.App) -> Mapper:

@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Iterable
 
 from bridge.journal import rules
-from bridge.journal.rules import GapChanges, GapKey
-from bridge.model import Append, Gap, GapKind, Tick
+from bridge.journal.rules import GapChanges
+from bridge.model import Append, Gap, GapKey, GapKind, Tick
 
 
 def open_gaps(db: sqlite3.Connection, app: str) -> tuple[Gap, ...]:
@@ -28,7 +28,7 @@ def open_gaps(db: sqlite3.Connection, app: str) -> tuple[Gap, ...]:
 def changes(db: sqlite3.Connection, app_id: int, walk: Append) -> GapChanges:
     """What the walk does to the app's gaps; nothing is stored."""
     known: dict[GapKey, tuple[Gap, bool]] = {}
-    for key in {rules.gap_key(gap) for gap in (*walk.gaps, *walk.closed)}:
+    for key in {gap.key for gap in (*walk.gaps, *walk.closed)}:
         row = db.execute(
             """
             SELECT at_least, closed_at IS NULL FROM gaps
@@ -51,7 +51,7 @@ def store(
         VALUES (?, ?, ?, ?, ?, ?, ?)
         """,
         [
-            (app_id, *rules.gap_key(gap), gap.at_least, seq, now)
+            (app_id, *gap.key, gap.at_least, seq, now)
             for gap, seq in zip(made.new, seqs, strict=True)
         ],
     )
@@ -67,5 +67,5 @@ def _update(
         UPDATE gaps SET at_least = ?, closed_at = ?
         WHERE app = ? AND kind = ? AND floor = ? AND ceiling = ?
         """,
-        [(gap.at_least, closed_at, app_id, *rules.gap_key(gap)) for gap in known],
+        [(gap.at_least, closed_at, app_id, *gap.key) for gap in known],
     )

@@ -21,6 +21,7 @@ from bridge.model import (
     DeadLetter,
     Encoded,
     Gap,
+    GapKey,
     Identified,
     Read,
     Tick,
@@ -76,9 +77,7 @@ class Contents:
     seen: defaultdict[str, dict[rules.Key, Fingerprint]] = field(
         default_factory=lambda: defaultdict(dict)
     )
-    gaps: defaultdict[str, dict[rules.GapKey, KeptGap]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
+    gaps: defaultdict[str, dict[GapKey, KeptGap]] = field(default_factory=lambda: defaultdict(dict))
     reads: list[Noted] = field(default_factory=list)
     acks: list[Acknowledged] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
@@ -329,12 +328,12 @@ class MemoryJournal:
         kept = self.contents.gaps[app]
         now = self._clock.now()
         for gap, seq in zip(made.new, seqs, strict=True):
-            kept[rules.gap_key(gap)] = KeptGap(gap, seq, found_at=now)
+            kept[gap.key] = KeptGap(gap, seq, found_at=now)
         for gap in made.raised:
-            key = rules.gap_key(gap)
+            key = gap.key
             kept[key] = replace(kept[key], gap=gap, closed_at=None)
         for gap in made.closed:
-            key = rules.gap_key(gap)
+            key = gap.key
             kept[key] = replace(kept[key], closed_at=now)
 
     def _forgettable(self, app: str, below: Tick) -> list[tuple[Tick, rules.Key]]:

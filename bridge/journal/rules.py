@@ -15,7 +15,7 @@ from bridge.model import (
     AppRecord,
     Encoded,
     Gap,
-    GapKind,
+    GapKey,
     Identified,
     Read,
     ReadKind,
@@ -23,7 +23,6 @@ from bridge.model import (
 )
 
 Key: TypeAlias = tuple[Tick | None, bytes]
-GapKey: TypeAlias = tuple[GapKind, Tick, Tick]
 
 POSITION_STEP: Final[Tick] = 60 * SECOND
 """How far a position or a sweep cursor must rise to be worth a commit of its own.
@@ -68,11 +67,6 @@ def distinct(found: Iterable[Identified]) -> dict[Key, Identified]:
     return entries
 
 
-def gap_key(gap: Gap) -> GapKey:
-    """What makes a gap the same one when it is found again."""
-    return (gap.kind, gap.floor, gap.ceiling)
-
-
 def gap_changes(walk: Append, known: Mapping[GapKey, tuple[Gap, bool]]) -> GapChanges:
     """Compare a walk's gaps with the known ones of its app, each with whether it is open.
 
@@ -80,8 +74,8 @@ def gap_changes(walk: Append, known: Mapping[GapKey, tuple[Gap, bool]]) -> GapCh
     """
     found: dict[GapKey, Gap] = {}
     for gap in walk.gaps:
-        twin = found.setdefault(gap_key(gap), gap)
-        found[gap_key(gap)] = max(gap, twin, key=lambda one: one.at_least)
+        twin = found.setdefault(gap.key, gap)
+        found[gap.key] = max(gap, twin, key=lambda one: one.at_least)
     return GapChanges(
         new=tuple(gap for key, gap in found.items() if key not in known),
         raised=tuple(
@@ -91,7 +85,7 @@ def gap_changes(walk: Append, known: Mapping[GapKey, tuple[Gap, bool]]) -> GapCh
         ),
         closed=tuple(
             known[key][0]
-            for key in dict.fromkeys(map(gap_key, walk.closed))
+            for key in dict.fromkeys(gap.key for gap in walk.closed)
             if key not in found and key in known and known[key][1]
         ),
     )

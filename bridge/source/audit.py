@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 
 from bridge.errors import ApiUnavailable, JournalError
 from bridge.journal.ledger import Ledger
-from bridge.model import MILLISECOND, SECOND, Gap, GapKind, Identified, Read, ReadKind, Tick
+from bridge.model import MILLISECOND, SECOND, Gap, GapKey, Identified, Read, ReadKind, Tick
 from bridge.source.account import Account
 from bridge.source.reader import Reader
 from bridge.source.walk import Walk
@@ -130,13 +130,7 @@ async def read_again(
     tries = 0
     while True:
         tries += 1
-        walk = Walk(
-            floor=floor,
-            ceiling=ceiling,
-            anchor=None,
-            limit=reader.limit.value,
-            grain=reader.grain,
-        )
+        walk = reader.walk(floor, ceiling)
         try:
             return walk, await reader.read(walk, most_pages=most_pages, patience=PATIENCE)
         except ApiUnavailable:
@@ -200,7 +194,7 @@ class Comparison:
         self._any_dead = any(one.dead_letters for one in standings)
         self._undated: dict[bytes, Tick] = {}
         self._elsewhere: set[bytes] = set()
-        self._gaps: dict[tuple[GapKind, Tick, Tick], Gap] = {}
+        self._gaps: dict[GapKey, Gap] = {}
         for known in ledger.gaps(app):
             self._note(known.gap)
 
@@ -327,7 +321,7 @@ class Comparison:
         result = self.result
         if gap.ceiling <= result.floor or gap.floor >= result.ceiling:
             return
-        self._gaps.setdefault((gap.kind, gap.floor, gap.ceiling), gap)
+        self._gaps.setdefault(gap.key, gap)
         result.unproved = len(self._gaps)
         result.gaps = sorted(self._gaps.values(), key=lambda one: one.floor)[:LISTED]
 

@@ -128,14 +128,7 @@ class Backlog:
             else min(int(_LIKELY_BELOW / density), _FARTHEST_BELOW)
         )
         while True:
-            walk = Walk(
-                floor=window.floor,
-                ceiling=window.ceiling,
-                anchor=anchor,
-                limit=self._reader.limit.value,
-                below=below,
-                grain=self._reader.grain,
-            )
+            walk = self._reader.walk(window.floor, window.ceiling, anchor, below=below)
             most = None if window.narrowest(self._reader.grain) else _SLICE_PAGES
             try:
                 gaps = await self._reader.read(walk, most_pages=most, patience=patience)

@@ -20,7 +20,7 @@ from bridge.errors import ApiAnswerTooLarge, ApiError, ApiLimitRefused
 from bridge.model import MILLISECOND, SECOND, Entry, Filter, Page, Query, Tick
 from bridge.source.account import Account
 from bridge.source.traits import SKEW, STEPS
-from bridge.timestamps import parse_tick
+from bridge.timestamps import ceil_to, floor_to, parse_tick
 
 MOST_REQUESTS: Final = 15
 """The most that one app's probes ask for."""
@@ -267,8 +267,8 @@ class _Probes:
         for bound in bounds:
             if not side.open(tick, bound):
                 continue
-            since = bound if side.side > 0 else _floor(tick, SECOND) - SECOND
-            until = _ceil(bound + 1, SECOND) if side.side > 0 else bound
+            since = bound if side.side > 0 else floor_to(tick, SECOND) - SECOND
+            until = ceil_to(bound + 1, SECOND) if side.side > 0 else bound
             side.asked += 1
             page = await self._page(since, until, _DEFAULT_LIMIT)
             if not page.entries and self._doubts and _WAYS[0].shows(tick, bound, side.side):
@@ -407,11 +407,11 @@ def _telling(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
 
     Of those that serve, the one with the fewest others above it in its second.
     """
-    crowd = {tick: sum(tick <= t < _ceil(tick + 1, SECOND) for t in ticks) for tick in set(ticks)}
+    crowd = {tick: sum(tick <= t < ceil_to(tick + 1, SECOND) for t in ticks) for tick in set(ticks)}
 
     def dull(tick: Tick) -> bool:
         bare = tick % MILLISECOND in (0, MILLISECOND - 1)
-        return bare or _ceil(tick + 1, MILLISECOND) % SECOND == 0
+        return bare or ceil_to(tick + 1, MILLISECOND) % SECOND == 0
 
     first = min(crowd, key=lambda t: (dull(t), crowd[t], t), default=None)
     whole = [tick for tick in crowd if tick % MILLISECOND == 0 and tick != first]
@@ -421,7 +421,7 @@ def _telling(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
 
 def _questions(known: Sequence[Tick]) -> list[tuple[Tick, tuple[Tick, ...]]]:
     """Bounds around the first known entry, then one exactly on the second."""
-    bounds = [(tick, tick + 1, _ceil(tick + 1, MILLISECOND)) for tick in known[:1]]
+    bounds = [(tick, tick + 1, ceil_to(tick + 1, MILLISECOND)) for tick in known[:1]]
     exact = [(tick,) for tick in known[1:]]
     return list(zip(known, [*bounds, *exact], strict=True))
 
@@ -461,11 +461,3 @@ def _span(ticks: Tick) -> str:
     units = (("d", 86_400), ("h", 3_600), ("min", 60))
     unit, size = next((one for one in units if seconds >= 2 * one[1]), ("s", 1))
     return f"{round(seconds / size, 1):g} {unit}"
-
-
-def _floor(tick: Tick, step: Tick) -> Tick:
-    return tick - tick % step
-
-
-def _ceil(tick: Tick, step: Tick) -> Tick:
-    return _floor(tick + step - 1, step)

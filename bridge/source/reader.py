@@ -18,7 +18,7 @@ from bridge.errors import (
     ApiUnauthorized,
     BridgeError,
 )
-from bridge.model import MILLISECOND, SECOND, Filter, Gap, GapKind, Page, Query, Tick
+from bridge.model import MILLISECOND, SECOND, Anchor, Filter, Gap, GapKind, Page, Query, Tick
 from bridge.source.account import Account
 from bridge.source.crowds import Crowds
 from bridge.source.schedule import PageLimit
@@ -65,6 +65,26 @@ class Reader:
         """Take note of what ended a walk, unless `page` has done so."""
         if str(error) != self._asking.reason:
             self._taking.note(error)
+
+    def walk(
+        self,
+        floor: Tick,
+        ceiling: Tick | None,
+        anchor: Anchor | None = None,
+        *,
+        below: Tick = 0,
+        claims: bool = True,
+    ) -> Walk:
+        """A walk by what is known of the server so far; see `Walk` for the arguments."""
+        return Walk(
+            floor=floor,
+            ceiling=ceiling,
+            anchor=anchor,
+            limit=self.limit.value,
+            below=below,
+            grain=self.grain,
+            claims=claims,
+        )
 
     async def read(
         self, walk: Walk, *, most_pages: int | None = None, patience: float | None = None

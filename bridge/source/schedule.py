@@ -8,6 +8,7 @@ from typing import Final
 
 from bridge.model import MILLISECOND, SECOND, Tick
 from bridge.source.walk import lower_limit
+from bridge.timestamps import ceil_to
 
 _PARTS: Final = 4
 _SELDOM: Final = 15.0
@@ -79,7 +80,7 @@ class Slice:
         """The same in up to four parts, oldest first; itself if it cannot be cut."""
         width = (self.ceiling - self.floor) // _PARTS
         step = max(grain, _step(width))
-        ends = {_rounded_up(self.floor + n * width, step) for n in range(1, _PARTS)}
+        ends = {ceil_to(self.floor + n * width, step) for n in range(1, _PARTS)}
         cuts = [self.floor, *sorted(e for e in ends if self.floor < e < self.ceiling), self.ceiling]
         return [Slice(floor, ceiling) for floor, ceiling in pairwise(cuts)]
 
@@ -105,7 +106,7 @@ class Slicer:
             return None
         width = max(grain, int(self._width))
         # Slices end on whole seconds, or milliseconds: a server that cuts bounds cuts nothing off.
-        end = _rounded_up(self._floor + width, max(grain, _step(width)))
+        end = ceil_to(self._floor + width, max(grain, _step(width)))
         piece = Slice(self._floor, min(self._ceiling, end))
         self._floor = piece.ceiling
         return piece
@@ -124,7 +125,3 @@ class Slicer:
 
 def _step(width: Tick) -> Tick:
     return SECOND if width >= SECOND else MILLISECOND
-
-
-def _rounded_up(tick: Tick, step: Tick) -> Tick:
-    return -(-tick // step) * step

@@ -268,7 +268,7 @@ class Tailer:
         """Walk from the floor to the open end, or up to a ceiling; a backlog if that is far."""
         floor, anchor = start
         began = self._clock.monotonic()
-        walk = self._live_walk(floor, ceiling, anchor)
+        walk = self._reader.walk(floor, ceiling, anchor, claims=False)
         gaps = await self._look(walk)
         now = self._account.time.at(began)
         if gaps is not None:
@@ -299,7 +299,7 @@ class Tailer:
             anchor = None
         floor = present if anchor is None else anchor.tick
         began = self._clock.monotonic()
-        walk = self._live_walk(floor, None, anchor)
+        walk = self._reader.walk(floor, None, anchor, claims=False)
         gaps = await self._look(walk)
         if gaps is not None:
             top = floor if walk.top is None else walk.top + 1
@@ -308,16 +308,6 @@ class Tailer:
         target = self._target(walk.largest)
         await self._catch_up(Slice(floor, max(floor, (walk.top or 0) + 1)), target, anchor)
         return False
-
-    def _live_walk(self, floor: Tick, ceiling: Tick | None, anchor: Anchor | None) -> Walk:
-        return Walk(
-            floor=floor,
-            ceiling=ceiling,
-            anchor=anchor,
-            limit=self._reader.limit.value,
-            grain=self._reader.grain,
-            claims=False,
-        )
 
     async def _look(self, walk: Walk) -> list[Gap] | None:
         """Read a live walk; None if it is too long, or fails where others do not."""
@@ -401,13 +391,8 @@ class Tailer:
             anchor = await self._journal.anchor(self.name, piece.floor - 1)
             if anchor is not None and self._past_gaps(anchor.tick) > anchor.tick:
                 anchor = None  # the way down to it leads through what the API fails for
-            walk = Walk(
-                floor=piece.floor if anchor is None else anchor.tick,
-                ceiling=piece.ceiling,
-                anchor=anchor,
-                limit=self._reader.limit.value,
-                grain=self._reader.grain,
-            )
+            floor = piece.floor if anchor is None else anchor.tick
+            walk = self._reader.walk(floor, piece.ceiling, anchor)
             most = None if piece.narrowest(self._reader.grain) else _SWEEP_PAGES
             gaps = await self._reader.read(walk, most_pages=most, patience=_LIVE_PATIENCE)
             if gaps is not None:
@@ -429,13 +414,7 @@ class Tailer:
         for gap in self._unreadable:
             window = Slice(gap.floor, gap.ceiling)
             began = self._clock.monotonic()
-            walk = Walk(
-                floor=gap.floor,
-                ceiling=gap.ceiling,
-                anchor=None,
-                limit=self._reader.limit.value,
-                grain=self._reader.grain,
-            )
+            walk = self._reader.walk(gap.floor, gap.ceiling)
             try:
                 gaps = await self._reader.read(walk, patience=_LIVE_PATIENCE)
             except ApiError:
@@ -516,24 +495,24 @@ class Tailer:
         A crowd at its floor does not count: there an anchor ends a walk before the whole tick.
         Nor does a walk that shows less than was known: what it shows may have left the API.
         """
-        open_still = {(gap.kind, gap.floor, gap.ceiling) for gap in gaps}
+        open_still = {gap.key for gap in gaps}
         return [
             gap
             for gap in self._gaps
-            if (gap.kind, gap.floor, gap.ceiling) not in open_still
+            if gap.key not in open_still
             and gap.ceiling <= window.ceiling
-            and sum(gap.floor <= i.tick < gap.ceiling for i in found) >= max(1, gap.at_least)
             and (
                 (gap.kind is GapKind.UNREADABLE and gap.floor >= window.floor)
                 or (gap.kind is GapKind.CROWDED and gap.floor > window.floor)
             )
+            and sum(gap.floor <= i.tick < gap.ceiling for i in found) >= max(1, gap.at_least)
         ]
 
     def _tell(self, gaps: Sequence[Gap], closed: Sequence[Gap]) -> None:
         """Report a gap once, however often it is met."""
-        known = {(gap.kind, gap.floor, gap.ceiling) for gap in self._gaps}
+        known = {gap.key for gap in self._gaps}
         for gap in gaps:
-            if (gap.kind, gap.floor, gap.ceiling) not in known:
+            if gap.key not in known:
                 self._gaps.add(gap)
                 self._emit(GapFound.of(self.name, gap))
         for gap in closed:

@@ -36,7 +36,7 @@ from typing import Final
 from bridge.errors import ApiContractBroken, ApiUnavailable
 from bridge.model import MILLISECOND, SECOND, Anchor, Entry, Identified, Page, Tick
 from bridge.source.fingerprint import content_hash, identify, uid
-from bridge.timestamps import format_tick
+from bridge.timestamps import ceil_to, floor_to, format_tick
 
 DOCUMENTED_PAGE: Final = 100
 """The API's documented default limit: it shows at least this many entries a page."""
@@ -133,8 +133,8 @@ class Walk:
         self._may_raise = True
         until = None
         if ceiling is not None:
-            until = _ceil(ceiling, SECOND if ceiling - floor >= SECOND else grain)
-        self._bounds = Bounds(_floor_to(floor - below - 1, grain), until, limit)
+            until = ceil_to(ceiling, SECOND if ceiling - floor >= SECOND else grain)
+        self._bounds = Bounds(floor_to(floor - below - 1, grain), until, limit)
 
     @property
     def bounds(self) -> Bounds:
@@ -230,7 +230,7 @@ class Walk:
         """The page below a crowd reaches into its second: the cut was to milliseconds."""
         if self.crowds and self.crowds[-1].floor <= top < self.crowds[-1].ceiling:
             crowd = self.crowds[-1]
-            low = max(crowd.floor, _floor_to(crowd.ceiling - 1, MILLISECOND))
+            low = max(crowd.floor, floor_to(crowd.ceiling - 1, MILLISECOND))
             self.crowds[-1] = replace(crowd, floor=low)
 
     @property
@@ -264,8 +264,8 @@ class Walk:
 
     def _descend(self, shown: Sequence[_Sighting], low: Tick) -> None:
         """The page reaches a new bottom, and with it perhaps the floor."""
-        before = None if self._bottom is None else _ceil(self._bottom + 1, self._grain)
-        same_grain = _ceil(low + 1, self._grain) == before
+        before = None if self._bottom is None else ceil_to(self._bottom + 1, self._grain)
+        same_grain = ceil_to(low + 1, self._grain) == before
         self._stand_at(low, _contents_at(low, shown))
         if low < self._floor or self._shows_anchor(low):
             self.done = self.grounded = True
@@ -342,7 +342,7 @@ class Walk:
         if self._bottom is None:
             raise ApiContractBroken(f"{size} entries fill a page and none has a readable time")
         # Where a cut hides entries, it may be to seconds, until the next page shows otherwise.
-        low = _floor_to(self._bottom, SECOND) if self._cuts else self._bottom
+        low = floor_to(self._bottom, SECOND) if self._cuts else self._bottom
         again = bool(self.crowds) and self.crowds[-1].ceiling == self._bottom + 1
         if not again:
             self.crowds.append(Crowd(max(low, min(self._floor, self._bottom)), self._bottom + 1))
@@ -372,7 +372,7 @@ class Walk:
         if self._bottom is None:
             return
         exact = self._bottom if ask is _Ask.BELOW else self._bottom + 1
-        until = _ceil(exact, self._grain) if ask is _Ask.ROUNDED else exact
+        until = ceil_to(exact, self._grain) if ask is _Ask.ROUNDED else exact
         self._bounds = replace(self._bounds, until=until)
 
     def _check(self, ticks: Sequence[Tick]) -> None:
@@ -429,11 +429,3 @@ def lower_limit(limit: int) -> int:
 
 def _contents_at(tick: Tick, shown: Sequence[_Sighting]) -> Counter[bytes]:
     return Counter(s.content for s in shown if s.entry.tick == tick)
-
-
-def _floor_to(tick: Tick, grain: Tick) -> Tick:
-    return tick - tick % grain
-
-
-def _ceil(tick: Tick, grain: Tick) -> Tick:
-    return _floor_to(tick + grain - 1, grain)
