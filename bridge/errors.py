@@ -84,6 +84,10 @@ class JournalFull(JournalError):
         self.held_by = held_by
 
 
+class DeadLettersFull(JournalError):
+    """New dead letters do not fit in their bound; nothing of the call was stored."""
+
+
 def proxy_error(error: Exception) -> ConfigError:
     """What building an HTTP client came to because of the proxy that the environment names.
 

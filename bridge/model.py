@@ -99,12 +99,15 @@ class Anchor:
 class Encoded:
     """One encoded ``ExportLogsServiceRequest`` of ``records`` log records.
 
-    ``size`` is its length in bytes before compression, ``gzip`` its one gzip member.
+    ``size`` is its length in bytes before compression, ``gzip`` its one gzip member. ``uids`` are
+    the entries it speaks for, where an app's rules drop or join entries: an entry that no batch of
+    an append names was dropped by rule. None for one record per entry, in the order given.
     """
 
     records: int
     size: int
     gzip: bytes
+    uids: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,16 +223,24 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What an `Append` came to: entries newly journaled, entries known before, newest batch."""
+    """What an `Append` came to: entries newly journaled, entries known before, newest batch.
+
+    ``dropped`` of the added ones were dropped by rule: known from now on, in no batch.
+    """
 
     added: int
     known: int
     last_seq: int | None
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that a destination refused for good: one-record request, reason, when."""
+    """A record that a destination refused for good: one-record request, reason, when.
+
+    ``seq`` is the batch it came in. ``answer`` is the beginning of the destination's own answer,
+    as text, empty where there was none.
+    """
 
     destination: str
     uid: str
@@ -237,6 +248,7 @@ class DeadLetter:
     reason: str
     gzip: bytes
     refused_at: Tick
+    answer: str = ""
 
 
 class Verdict(StrEnum):

@@ -17,16 +17,40 @@ The promise, in words:
    beyond both as long as a read may still return them. From an app's ``ledger_from`` on it is
    whole. It says which batch an entry went into; beside it stand the reads that filled those
    batches, and when each destination acknowledged them.
-9. A gap is stored in the transaction of the walk that could not prove it, once.
+9. Dead letters are unique by (destination, uid) and bounded in bytes. Where they do not fit,
+   `advance` is refused (`DeadLettersFull`, nothing moved). One leaves only when it was delivered
+   after all, or by a person's word.
+10. A gap is stored in the transaction of the walk that could not prove it, once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Gap, Tick
+
+
+class Start(StrEnum):
+    """Where a destination begins that the journal has never seen."""
+
+    OLDEST = "oldest"
+    """At the oldest batch the journal still holds for another destination."""
+    NOW = "now"
+    """Behind the newest batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person asked of one destination, from outside the running process.
+
+    ``paused``: send nothing. ``replay``: dead letters to send again, the oldest first.
+    """
+
+    paused: bool = False
+    replay: tuple[DeadLetter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +122,11 @@ class Journal(Protocol):
         """
         ...
 
-    async def attach(self, destination: str) -> int:
+    async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:
         """Put a destination in use and return its cursor.
 
-        A new one starts at the oldest batch, and so does one that was out of use while batches
-        behind its cursor were removed.
+        A new one starts where ``start`` says; one that was out of use while batches behind its
+        cursor were removed starts at the oldest batch.
 
         Attach every destination before the first `append` or `advance`: those remove what the
         destinations in use have passed, and a cursor from an earlier run holds nothing by itself.
@@ -118,9 +142,29 @@ class Journal(Protocol):
         ...
 
     async def advance(
-        self, destination: str, cursor: int, dead_letters: Sequence[DeadLetter] = ()
+        self,
+        destination: str,
+        cursor: int,
+        dead_letters: Sequence[DeadLetter] = (),
+        replayed: Sequence[str] = (),
     ) -> None:
-        """Move a destination's cursor and store its dead letters; remove what all have passed."""
+        """Move a destination's cursor and store its dead letters; remove what all have passed.
+
+        ``replayed`` are the uids of dead letters that were delivered after all: they are removed.
+        A dead letter that is refused again keeps its place, with the new reason, and is no longer
+        wished for.
+
+        Raises:
+            DeadLettersFull: the new dead letters do not fit; nothing was stored or moved.
+        """
+        ...
+
+    async def wishes(self, destination: str, *, max_size: int) -> Wishes:
+        """What is asked of a destination now: at least one letter to replay if there is any.
+
+        Then no more letters than ``max_size`` bytes compressed. Cheap enough to be asked every few
+        seconds, and it sees what another process wrote.
+        """
         ...
 
     async def wait_for_batch(self, after: int) -> None:
