@@ -133,6 +133,7 @@ class Tailer:
         self._storing = Trouble(spec.name, clock=clock, emit=emit)
         self._position: Tick | None = None
         self._start: Tick = 0
+        self._begun = float("inf")
         self._sweeps = Sweeps({})
         self._late = LateTally(spec.name, clock=clock, emit=emit)
         self._looks = Looks()
@@ -236,6 +237,7 @@ class Tailer:
         start = self._spec.start(self._account.time.now())
         await self._journal.begin(self._record(start))
         self._position = self._start = start
+        self._begun = self._clock.monotonic()
         self._sweeps = Sweeps.resumed(self._spec.late_sweeps, start=start, cursors={})
         self._first = True
         self._emit(AppStarted(self.name, start))
@@ -253,9 +255,8 @@ class Tailer:
         began = self._clock.monotonic()
         now = self._account.time.at(began)
         newest = await self._journal.anchor(self.name, _END_OF_TIME)
-        # While nothing is journaled, only a start that would lie elsewhere now shows time away.
         since = self._position or now
-        if now - since > _LONG_AWAY and (newest or self._spec.start(now) - since > _LONG_AWAY):
+        if now - since > _LONG_AWAY and (newest or self._long_without_a_read(began, now - since)):
             self._unsure = self._position
         if newest is None or newest.tick <= now + AHEAD or self._looks.due(began):
             reached = await self._read_up_to(None, await self._floor(newest))
@@ -263,6 +264,16 @@ class Tailer:
             return reached
         reached = await self._read_up_to(now + AHEAD, await self._floor(newest))
         return await self._read_ahead(now + AHEAD, newest) and reached
+
+    def _long_without_a_read(self, began: float, behind: Tick) -> bool:
+        """Whether it is known to have read nothing for long, while nothing is journaled.
+
+        A position far back may be the configured start, just begun. But it shows time away if the
+        start would lie elsewhere now, or if this process began there and only failed since.
+        """
+        now = self._account.time.at(began)
+        moved = self._spec.start(now) - (now - behind) > _LONG_AWAY
+        return moved or (began - self._begun) * SECOND > _LONG_AWAY
 
     async def _read_up_to(self, ceiling: Tick | None, start: tuple[Tick, Anchor | None]) -> bool:
         """Walk from the floor to the open end, or up to a ceiling; a backlog if that is far."""
