@@ -9,7 +9,7 @@ independent when neither follows from the other: a job and the worker named afte
 the same entries. What cannot be shown to be whole is taken as found, and is a gap.
 
 A key that the app filters on already is never used: the API refuses it (Logs REST API, "Error
-Responses": "Duplicate label key found").
+Responses": "Duplicate label key found"). One that it refuses for another reason is not used again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
 
+from bridge.errors import ApiRefused
 from bridge.model import Entry, Filter
 from bridge.source.fingerprint import content_hash
 from bridge.source.walk import Crowd, Walk
 
 Drive = Callable[[Walk, Filter], Awaitable[None]]
-"""Reads a walk over a narrower selection to its end."""
+"""Reads a walk over a narrower selection to its end; `ApiRefused` if that is no selection."""
 
 
 class PatientDrive(Protocol):
@@ -97,6 +98,7 @@ class _Crowded:
         self._selection = selection
         self._drive = drive
         self._cells = 0
+        self._refused: set[str] = set()
 
     @property
     def shown(self) -> list[Entry]:
@@ -113,7 +115,7 @@ class _Crowded:
         parts: list[_Part] = []
         for key in keys_for(self._selection, self._walk.shown()):
             used = {k for part in parts if part.whole for k in part.keys}
-            if self.spent or not self._new(key, used):
+            if self.spent or key in self._refused or not self._new(key, used):
                 continue
             parts.append(await self._by_key(self._selection, key, frozenset(used)))
             everything = _contents(self.shown)
@@ -134,7 +136,12 @@ class _Crowded:
                     total.whole = False
                     return total
                 done.add(value)
-                cell = await self._cell(narrowed(selection, key, value), used | {key})
+                try:
+                    cell = await self._cell(narrowed(selection, key, value), used | {key})
+                except ApiRefused:  # not a key to filter by, here or in this selection
+                    self._refused.add(key)
+                    total.whole = False
+                    return total
                 total.contents += cell.contents
                 total.whole = total.whole and cell.whole
                 total.keys |= cell.keys
@@ -155,7 +162,7 @@ class _Crowded:
         for key in keys_for(selection, entries):
             if self.spent or len(used) >= _DEEPEST:
                 break
-            if not self._new(key, used):
+            if key in self._refused or not self._new(key, used):
                 continue
             part = await self._by_key(selection, key, used)
             if part.whole and part.contents >= best.contents:

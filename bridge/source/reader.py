@@ -6,6 +6,7 @@ the walks that follow.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 from typing import Final
 
@@ -14,8 +15,10 @@ from bridge.errors import (
     ApiAnswerTooLarge,
     ApiError,
     ApiLimitRefused,
+    ApiRefused,
     ApiThrottled,
     ApiUnauthorized,
+    ApiUnavailable,
     BridgeError,
 )
 from bridge.model import MILLISECOND, SECOND, Anchor, Filter, Gap, GapKind, Page, Query, Tick
@@ -29,9 +32,16 @@ from bridge.telemetry import Emit
 LARGEST_WALK: Final = 8 * 1024 * 1024
 """Bytes of answers after which a walk that may be given up is given up: memory is bounded."""
 
+_REMEMBERED: Final = 3600.0
+_FAR_BACK: Final[Tick] = 30 * 24 * 3600 * SECOND
+_MOST_DOUBTS: Final = 6
+
 
 class Reader:
-    """Drives the walks of one app, any number of them at a time."""
+    """Drives the walks of one app, any number of them at a time.
+
+    ``largest_page`` is the size of the largest page of late: what the server shows at once.
+    """
 
     def __init__(
         self,
@@ -46,6 +56,9 @@ class Reader:
     ) -> None:
         self.limit = PageLimit(page_size)
         self.grain: Tick = MILLISECOND
+        self.largest_page = 0
+        self._doubts = 0
+        self._newest: tuple[Tick, float] = (0, float("-inf"))
         self._app = app
         self._filter = selection
         self._account = account
@@ -84,6 +97,7 @@ class Reader:
             below=below,
             grain=self.grain,
             claims=claims,
+            doubts=self._doubts,
         )
 
     async def read(
@@ -99,6 +113,11 @@ class Reader:
         """
         if not await self._drive(walk, self._filter, most_pages, patience):
             return None
+        if walk.claims_nothing:
+            await self._see_something(patience)
+            walk.ask_again()
+            if not await self._drive(walk, self._filter, most_pages, patience):
+                return None
         self._taking.over()
         unproved = [
             crowd
@@ -110,18 +129,24 @@ class Reader:
             for c in unproved
         ]
 
-    async def page(self, query: Query, *, patience: float | None = None) -> Page:
+    async def page(
+        self,
+        query: Query,
+        *,
+        patience: float | None = None,
+        at_once: type[ApiError] = ApiLimitRefused,
+    ) -> Page:
         """One page, however long it takes: a failed request does not spoil the walk it is for.
 
         Raises:
             ApiLimitRefused, ApiAnswerTooLarge: to be asked for with a smaller limit.
-            ApiError: the request kept failing for ``patience`` seconds.
+            ApiError: the request kept failing for ``patience`` seconds, or in the way ``at_once``.
         """
         pauses, began = Patience(self._random), self._clock.monotonic()
         while True:
             try:
                 page = await self._account.page(self._app, query, troubled=bool(pauses.tries))
-            except (ApiLimitRefused, ApiAnswerTooLarge):
+            except (ApiLimitRefused, ApiAnswerTooLarge, at_once):
                 raise
             except ApiError as error:
                 self._asking.note(error)
@@ -142,16 +167,55 @@ class Reader:
             return False
         return True
 
-    async def shows_older(self, than: Tick, back: Tick) -> bool:
-        """Whether the account shows anything in the ``back`` ticks before a moment."""
-        page = await self.page(Query(Filter(), than - back, than, 1))
-        return bool(page.entries)
+    async def shows_older(self, than: Tick, back: Tick, *, patience: float) -> bool:
+        """Whether anything is shown of the ``back`` ticks before a moment, by the whole account.
+
+        Or by the app, where the API refuses to speak of the account.
+        """
+        return await self._shows_any(than - back, than, (Filter(), self._filter), patience)
+
+    async def _see_something(self, patience: float | None) -> None:
+        """Make sure that the API shows anything, before it is believed that a window is empty.
+
+        A backend in trouble may answer with empty pages for a while. What the app showed within
+        the last hour should still be shown, or at least something of the account.
+
+        Raises:
+            ApiUnavailable: nothing is.
+        """
+        newest, shown_at = self._newest
+        if self._clock.monotonic() - shown_at > _REMEMBERED:
+            return
+        if await self._shows_any(newest - 1, None, (self._filter,), patience):
+            return
+        if not await self._shows_any(newest - _FAR_BACK, None, (Filter(),), patience):
+            raise ApiUnavailable("the API shows nothing at all, where it showed entries before")
+
+    async def _shows_any(
+        self,
+        since: Tick,
+        until: Tick | None,
+        selections: tuple[Filter, ...],
+        patience: float | None,
+    ) -> bool:
+        """Whether the first selection that the API does not refuse shows anything in a window."""
+        for selection in selections:
+            query = Query(selection, since, until, 1)
+            with suppress(ApiRefused):
+                return bool((await self.page(query, patience=patience, at_once=ApiRefused)).entries)
+        return False
 
     async def _read_cell(self, walk: Walk, selection: Filter, *, patience: float | None) -> None:
-        await self._drive(walk, selection, None, patience)
+        await self._drive(walk, selection, None, patience, at_once=ApiRefused)
 
     async def _drive(
-        self, walk: Walk, selection: Filter, most_pages: int | None, patience: float | None
+        self,
+        walk: Walk,
+        selection: Filter,
+        most_pages: int | None,
+        patience: float | None,
+        *,
+        at_once: type[ApiError] = ApiLimitRefused,
     ) -> bool:
         while not walk.done:
             large = most_pages is not None and walk.pages and walk.size >= LARGEST_WALK
@@ -160,7 +224,7 @@ class Reader:
             bounds = walk.bounds
             query = Query(selection, bounds.since, bounds.until, bounds.limit)
             try:
-                page = await self.page(query, patience=patience)
+                page = await self.page(query, patience=patience, at_once=at_once)
             except ApiLimitRefused as error:
                 self.limit.refused(bounds.limit)
                 _shrink(walk, error)
@@ -169,9 +233,20 @@ class Reader:
                 _shrink(walk, error)
             else:
                 walk.take(page)
-                self.grain = max(self.grain, walk.grain)
+                self._learn(walk, page)
+        if walk.pages > 1:
+            self.largest_page = walk.largest
         self.limit.completed()
         return True
+
+    def _learn(self, walk: Walk, page: Page) -> None:
+        """What one more page of a walk says of the server."""
+        self.grain = max(self.grain, walk.grain)
+        self.largest_page = max(self.largest_page, len(page.entries))
+        self._doubts = min(_MOST_DOUBTS, max(self._doubts, walk.false_empties))
+        newest = next((entry.tick for entry in page.entries if entry.tick is not None), None)
+        if newest is not None:
+            self._newest = newest, self._clock.monotonic()
 
 
 def concerns_one_request(error: ApiError) -> bool:

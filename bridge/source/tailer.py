@@ -1,7 +1,8 @@
 """The loop that reads one app: poll the live edge, catch up when it is far, journal what is proved.
 
-Everything that decides is elsewhere and pure (`walk`, `schedule`, `trouble`); this loop asks,
-waits and stores. It may be cancelled at any await: what is not journaled is read again.
+What decides is elsewhere and pure (`walk`, `schedule`, `sweeps`), and so is what stores
+(`progress`) and reads again (`sweeper`); this loop asks and waits. It may be cancelled at any
+await: what is not journaled is read again.
 """
 
 from __future__ import annotations
@@ -12,30 +13,29 @@ from random import Random
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.errors import ApiError, BridgeError, ConfigError, JournalError, JournalFull
+from bridge.errors import ApiError, BridgeError, ConfigError, JournalError
 from bridge.journal import Journal
 from bridge.model import (
     SECOND,
     Anchor,
-    Append,
     AppRecord,
     Encoded,
     Filter,
     Gap,
-    GapKind,
     Identified,
     Query,
-    Read,
     ReadKind,
     Tick,
 )
 from bridge.source.account import Account
 from bridge.source.backlog import Backlog, Piece
-from bridge.source.late import LateTally
+from bridge.source.progress import Progress
 from bridge.source.reader import Reader
-from bridge.source.schedule import Looks, Pace, Slice, Slicer
+from bridge.source.retention import Retention
+from bridge.source.schedule import Looks, Pace, Slice
+from bridge.source.sweeper import Sweeper
 from bridge.source.sweeps import Sweeps
-from bridge.source.trouble import Patience, Trouble
+from bridge.source.trouble import Patience
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
 from bridge.telemetry.reading import (
@@ -44,11 +44,7 @@ from bridge.telemetry.reading import (
     BacklogFound,
     BacklogRead,
     FiltersChanged,
-    GapClosed,
-    GapFound,
     NothingShown,
-    ReadingPaused,
-    ReadingResumed,
 )
 
 OVERLAP: Final[Tick] = SECOND // 2
@@ -58,15 +54,13 @@ AHEAD: Final[Tick] = 5 * SECOND
 """Entries stamped further ahead of the server's time than this are read apart from the others."""
 
 _LIVE_PAGES: Final = 8
-_SWEEP_PAGES: Final = 16
-_PAGES_PER_SWEEP: Final = 3
 _SHARE_OF_A_PAGE: Final = 0.75
 _LIVE_PATIENCE: Final = 60.0
 _PRUNE_EVERY: Final = 60 * SECOND
 _PRUNE_MARGIN: Final = 600 * SECOND
-_RETRY_GAPS_EVERY: Final = 3600.0
+_SHORTEST_AWAY: Final[Tick] = 60 * SECOND
+_LOOKS_AWAY: Final = 4
 _LONG_AWAY: Final[Tick] = 3600 * SECOND
-_FAR_BACK: Final[Tick] = 30 * 24 * 3600 * SECOND
 _END_OF_TIME: Final[Tick] = 2**62
 
 
@@ -110,11 +104,9 @@ class Tailer:
         emit: Emit,
     ) -> None:
         self.name = spec.name
-        self.read = 0
         self._spec = spec
         self._account = account
         self._journal = journal
-        self._encode = encode
         self._clock = clock
         self._emit = emit
         self._pace = Pace(interval=spec.interval, max_interval=spec.max_interval)
@@ -127,39 +119,58 @@ class Tailer:
             random=random,
             emit=emit,
         )
+        self._retention = Retention(self._reader)
+        self._progress = Progress(
+            spec.name,
+            journal=journal,
+            encode=encode,
+            retention=self._retention,
+            time=account.time,
+            clock=clock,
+            random=random,
+            emit=emit,
+        )
+        self._sweeper = Sweeper(
+            spec.name,
+            reader=self._reader,
+            progress=self._progress,
+            journal=journal,
+            time=account.time,
+            clock=clock,
+            random=random,
+            emit=emit,
+        )
         self._backlog = Backlog(self._reader, width=spec.backlog_width, clock=clock, random=random)
         self._random = random
         self._patience = Patience(random)
-        self._storing = Trouble(spec.name, clock=clock, emit=emit)
-        self._position: Tick | None = None
         self._start: Tick = 0
-        self._sweeps = Sweeps({})
-        self._late = LateTally(spec.name, clock=clock, emit=emit)
+        self._begun = float("inf")
         self._looks = Looks()
         self._first = False
-        self._gaps: set[Gap] = set()
-        self._gaps_tried = -_RETRY_GAPS_EVERY
-        self._unsure: Tick | None = None
-        self._density = 0.0
         self._pruned: Tick = 0
         self._flowed = False
 
     @property
+    def read(self) -> int:
+        """How many entries it has journaled since this process began."""
+        return self._progress.read
+
+    @property
     def position(self) -> Tick | None:
         """The tick below which everything the API showed is journaled; None before the start."""
-        return self._position
+        return self._progress.position
 
     @property
     def lag(self) -> float | None:
         """Seconds between the position and the server's time; None before the start."""
-        if self._position is None:
+        if self.position is None:
             return None
-        return max(0, self._account.time.now() - self._position) / SECOND
+        return max(0, self._account.time.now() - self.position) / SECOND
 
     @property
     def trouble(self) -> str:
         """Why reading is held at the moment; empty when it is not."""
-        return self._reader.trouble or self._storing.reason
+        return self._reader.trouble or self._progress.trouble or self._sweeper.trouble
 
     async def resume(self) -> None:
         """Take up the journaled position, if there is one. Asks the journal only.
@@ -180,9 +191,11 @@ class Tailer:
         if (record.stream, record.filters) != (spec.stream, spec.filters):
             self._emit(FiltersChanged(self.name, record.position))
             await self._journal.begin(self._record(record.position))
-        self._position = self._start = record.position
-        self._sweeps = Sweeps.resumed(spec.late_sweeps, start=record.position, cursors=record.swept)
-        self._gaps = set(await self._journal.gaps(self.name))
+        sweeps = Sweeps.resumed(spec.late_sweeps, start=record.position, cursors=record.swept)
+        self._progress.stand(record.position, sweeps)
+        self._progress.gaps.resume(await self._journal.gaps(self.name))
+        # What showed nothing so far begins again where the sweeps have still to look.
+        self._start = record.position if sweeps.lowest is None else sweeps.lowest
         self._emit(AppResumed(self.name, record.position))
 
     async def run(self) -> None:
@@ -201,7 +214,7 @@ class Tailer:
         while not await self.poll(sweep_all=True):
             # The server's time is known to a second only, and only after a first answer.
             goal = goal or self._account.time.now() + SECOND
-            if self._position is not None and self._position >= goal:
+            if self.position is not None and self.position >= goal:
                 return
 
     async def poll(self, *, sweep_all: bool = False) -> bool:
@@ -211,21 +224,21 @@ class Tailer:
         """
         before = self.read
         try:
-            if self._position is None:
+            if self.position is None:
                 await self._begin()
             reached = await self._read_live_edge()
-            await self._sweep(everything=sweep_all)
-            await self._retry_gaps(at_once=sweep_all)
+            await (self._sweeper.sweep_all() if sweep_all else self._sweeper.sweep())
+            await self._sweeper.retry_gaps(at_once=sweep_all)
         except BridgeError as error:
             if isinstance(error, ApiError):
                 self._reader.failed(error)
-            else:
-                self._storing.note(error)
+            elif isinstance(error, JournalError):
+                self._progress.failed(error)
             await self._clock.sleep(self._patience.after(error))
             return False
         finally:
             self._flowed = self.read > before
-        self._storing.over()
+        self._progress.works()
         self._patience = Patience(self._random)
         return reached
 
@@ -235,8 +248,9 @@ class Tailer:
             await self._reader.page(Query(self._spec.filter, self._clock.now(), None, 1))
         start = self._spec.start(self._account.time.now())
         await self._journal.begin(self._record(start))
-        self._position = self._start = start
-        self._sweeps = Sweeps.resumed(self._spec.late_sweeps, start=start, cursors={})
+        sweeps = Sweeps.resumed(self._spec.late_sweeps, start=start, cursors={})
+        self._progress.stand(start, sweeps)
+        self._start, self._begun = start, self._clock.monotonic()
         self._first = True
         self._emit(AppStarted(self.name, start))
 
@@ -253,16 +267,31 @@ class Tailer:
         began = self._clock.monotonic()
         now = self._account.time.at(began)
         newest = await self._journal.anchor(self.name, _END_OF_TIME)
-        # While nothing is journaled, only a start that would lie elsewhere now shows time away.
-        since = self._position or now
-        if now - since > _LONG_AWAY and (newest or self._spec.start(now) - since > _LONG_AWAY):
-            self._unsure = self._position
+        self._doubt(now, began, journaled=newest is not None)
         if newest is None or newest.tick <= now + AHEAD or self._looks.due(began):
             reached = await self._read_up_to(None, await self._floor(newest))
             self._looks.looked(began, self._clock.monotonic())
             return reached
         reached = await self._read_up_to(now + AHEAD, await self._floor(newest))
         return await self._read_ahead(now + AHEAD, newest) and reached
+
+    def _doubt(self, now: Tick, began: float, *, journaled: bool) -> None:
+        """Doubt what lies above the position, if nobody has read there for some time.
+
+        While nothing is journaled, a position far back may be the configured start, just begun.
+        Then it shows time away only if the start would lie elsewhere now, or if this process
+        began there and only failed since.
+        """
+        position = now if self.position is None else self.position
+        if journaled:
+            shortest = max(_SHORTEST_AWAY, round(_LOOKS_AWAY * self._spec.max_interval * SECOND))
+            away = now - position > shortest
+        else:
+            moved = self._spec.start(now) - position > _LONG_AWAY
+            failed = (began - self._begun) * SECOND > _LONG_AWAY
+            away = now - position > _LONG_AWAY and (moved or failed)
+        if away:
+            self._retention.doubt(position, now)
 
     async def _read_up_to(self, ceiling: Tick | None, start: tuple[Tick, Anchor | None]) -> bool:
         """Walk from the floor to the open end, or up to a ceiling; a backlog if that is far."""
@@ -273,9 +302,10 @@ class Tailer:
         now = self._account.time.at(began)
         if gaps is not None:
             window = Slice(floor, now)
-            seen, _ = await self._store(walk, window, ReadKind.LIVE, gaps=gaps, began=began)
+            kind = ReadKind.LIVE
+            stored = await self._progress.store(walk, window, kind, gaps=gaps, began=began)
             await self._prune(floor)
-            if self._first and not seen:
+            if self._first and not stored.seen:
                 self._emit(NothingShown(self.name, self._start))
             self._first = False
             return True
@@ -283,10 +313,10 @@ class Tailer:
         ahead = Slice(now, now if walk.top is None else max(now, walk.top + 1))
         # Where less is still to be swept than to be read, the backlog begins there: then what
         # it covers is not read again for the sweeps.
-        lowest = self._sweeps.lowest
+        lowest = self._progress.sweeps.lowest
         if lowest is not None and floor - (now - floor) <= lowest < floor:
             floor = lowest
-        self._density, target = walk.density, self._target(walk.largest)
+        self._progress.density, target = walk.density, self._target(walk.largest)
         del walk  # its pages are not needed while the backlog is read
         await self._catch_up(Slice(floor, now), target, anchor)
         await self._catch_up(ahead, target, None)
@@ -303,7 +333,8 @@ class Tailer:
         gaps = await self._look(walk)
         if gaps is not None:
             top = floor if walk.top is None else walk.top + 1
-            await self._store(walk, Slice(floor, top), ReadKind.LIVE, gaps=gaps, began=began)
+            window = Slice(floor, top)
+            await self._progress.store(walk, window, ReadKind.LIVE, gaps=gaps, began=began)
             return True
         target = self._target(walk.largest)
         await self._catch_up(Slice(floor, max(floor, (walk.top or 0) + 1)), target, anchor)
@@ -324,23 +355,14 @@ class Tailer:
         Never above the newest journaled entry, so that an empty page moves nothing; never above
         the last completed walk less the overlap, so that an entry stamped ahead hides nothing.
         """
-        if newest is None or self._position is None:
-            return self._past_gaps(self._start), None
-        target = min(newest.tick, self._position - OVERLAP)
+        position = self.position
+        if newest is None or position is None:
+            return self._progress.gaps.above(self._start, position or 0), None
+        target = min(newest.tick, position - OVERLAP)
         anchor = await self._journal.anchor(self.name, target)
         floor = target if anchor is None else anchor.tick
-        above = self._past_gaps(floor)
+        above = self._progress.gaps.above(floor, position)
         return (floor, anchor) if above == floor else (above, None)
-
-    def _past_gaps(self, floor: Tick) -> Tick:
-        """The floor, above what the API fails for: that is asked for apart, now and then."""
-        passed = [gap.ceiling for gap in self._unreadable if gap.ceiling <= (self._position or 0)]
-        return max([floor, *passed])
-
-    @property
-    def _unreadable(self) -> list[Gap]:
-        gaps = (gap for gap in self._gaps if gap.kind is GapKind.UNREADABLE)
-        return sorted(gaps, key=lambda gap: gap.floor)
 
     def _target(self, largest_page: int) -> int:
         """How many entries a slice should hold: so many that one request shows them all."""
@@ -354,7 +376,7 @@ class Tailer:
         self._emit(BacklogFound(self.name, backlog.floor, backlog.ceiling))
         await self._backlog.read(
             backlog,
-            density=self._density,
+            density=self._progress.density,
             target=target,
             anchor=anchor,
             store=self._store_piece,
@@ -362,182 +384,15 @@ class Tailer:
         self._emit(BacklogRead(self.name, self.read - before))
 
     async def _store_piece(self, piece: Piece) -> int:
-        entries, _ = await self._store(
+        stored = await self._progress.store(
             piece.walk, piece.window, ReadKind.BACKLOG, gaps=piece.gaps, began=piece.began
         )
-        return entries
-
-    async def _sweep(self, *, everything: bool) -> None:
-        """Read closed windows again, at the ages they have reached, for what came late."""
-        now = self._account.time.now()
-        while window := self._sweeps.due(now, at_once=everything):
-            await self._sweep_slice(Slice(*window))
-            if not everything:
-                return
-
-    async def _sweep_slice(self, window: Slice) -> None:
-        """Read the oldest slice of a window again and journal what is missing."""
-        for gap in self._unreadable:
-            if gap.floor <= window.floor < gap.ceiling:
-                at = self._account.time.now()
-                self._sweeps = self._sweeps.covered(window.floor, gap.ceiling, at)
-                return
-            if window.floor < gap.floor < window.ceiling:
-                window = Slice(window.floor, gap.floor)
-        target = self._reader.limit.value * _PAGES_PER_SWEEP
-        piece = Slicer(window, density=self._density, target=target).next(self._reader.grain)
-        while piece is not None:
-            began = self._clock.monotonic()
-            anchor = await self._journal.anchor(self.name, piece.floor - 1)
-            if anchor is not None and self._past_gaps(anchor.tick) > anchor.tick:
-                anchor = None  # the way down to it leads through what the API fails for
-            floor = piece.floor if anchor is None else anchor.tick
-            walk = self._reader.walk(floor, piece.ceiling, anchor)
-            most = None if piece.narrowest(self._reader.grain) else _SWEEP_PAGES
-            gaps = await self._reader.read(walk, most_pages=most, patience=_LIVE_PATIENCE)
-            if gaps is not None:
-                break
-            piece = piece.parts(self._reader.grain)[0]
-        else:
-            return
-        _, late = await self._store(walk, piece, ReadKind.SWEEP, gaps=gaps, began=began)
-        if late:
-            at = self._account.time.at(began)
-            self._late.found(late, (at - piece.floor) / SECOND)
-            self._sweeps = self._sweeps.extended(piece.floor, at)
-
-    async def _retry_gaps(self, *, at_once: bool) -> None:
-        """Ask now and then for what the API failed for."""
-        if not at_once and self._clock.monotonic() - self._gaps_tried < _RETRY_GAPS_EVERY:
-            return
-        self._gaps_tried = self._clock.monotonic()
-        for gap in self._unreadable:
-            window = Slice(gap.floor, gap.ceiling)
-            began = self._clock.monotonic()
-            walk = self._reader.walk(gap.floor, gap.ceiling)
-            try:
-                gaps = await self._reader.read(walk, patience=_LIVE_PATIENCE)
-            except ApiError:
-                continue  # it stays a gap
-            await self._store(walk, window, ReadKind.SWEEP, gaps=gaps or [], began=began)
-
-    async def _store(
-        self,
-        walk: Walk | None,
-        window: Slice,
-        kind: ReadKind,
-        *,
-        gaps: Sequence[Gap],
-        began: float,
-    ) -> tuple[int, int]:
-        """Journal a proved walk, waiting for room and for the disk.
-
-        Returns how many entries it saw and how many of them were new. ``began`` is the monotonic
-        moment of its first request; without a walk the whole window is a gap.
-        """
-        at = self._account.time.at(began)
-        found = [] if walk is None else walk.found()
-        if walk is not None:
-            gaps = [*gaps, *await self._left_behind(walk, found, min(window.ceiling, at), kind)]
-        closed = [] if walk is None else self._closed_by(found, window, gaps)
-        # The position never claims a time that the server had not reached.
-        position = max(min(window.ceiling, at), self._position or 0)
-        # An empty live edge is one answer, and proves nothing for the sweeps.
-        proved = bool(found) or window.ceiling < at
-        swept = self._sweeps.covered(window.floor, window.ceiling, at) if proved else self._sweeps
-        added = 0
-        if found or gaps or closed:
-            observed = self._clock.now()
-            read = Read(kind, window.floor, window.ceiling, at, walk.pages if walk else 0)
-            added = await self._append(
-                Append(
-                    self.name,
-                    found,
-                    position,
-                    lambda missing, new: self._encode(missing, observed, new),
-                    read,
-                    swept.cursors,
-                    tuple(gaps),
-                    tuple(closed),
-                )
-            )
-            self._tell(gaps, closed)
-        self.read += added
-        self._position, self._sweeps = position, swept
-        self._density = len(found) / max(1, window.ceiling - window.floor)
-        return len(found), added
-
-    async def _left_behind(
-        self, walk: Walk, found: Sequence[Identified], ceiling: Tick, kind: ReadKind
-    ) -> list[Gap]:
-        """What may have left the API while nobody read, after a long time away.
-
-        The entries known from before should be shown at the floor. If they are not, and nothing
-        else in the account is as old, retention has passed the position.
-        """
-        if self._unsure is None or walk.grounded:
-            self._unsure = None
-            return []
-        first = next((item.tick for item in found if item.entry.tick is not None), None)
-        if first is None and kind is ReadKind.BACKLOG:
-            return []  # the next slice, or the live edge, may show some
-        floor, self._unsure = self._unsure, None
-        end = ceiling if first is None else first
-        if end <= floor or await self._reader.shows_older(floor, _FAR_BACK):
-            return []
-        return [Gap(GapKind.RETENTION, floor, end, 0)]
-
-    def _closed_by(
-        self, found: Sequence[Identified], window: Slice, gaps: Sequence[Gap]
-    ) -> list[Gap]:
-        """The known gaps that a walk has read completely.
-
-        A crowd at its floor does not count: there an anchor ends a walk before the whole tick.
-        Nor does a walk that shows less than was known: what it shows may have left the API.
-        """
-        open_still = {gap.key for gap in gaps}
-        return [
-            gap
-            for gap in self._gaps
-            if gap.key not in open_still
-            and gap.ceiling <= window.ceiling
-            and (
-                (gap.kind is GapKind.UNREADABLE and gap.floor >= window.floor)
-                or (gap.kind is GapKind.CROWDED and gap.floor > window.floor)
-            )
-            and sum(gap.floor <= i.tick < gap.ceiling for i in found) >= max(1, gap.at_least)
-        ]
-
-    def _tell(self, gaps: Sequence[Gap], closed: Sequence[Gap]) -> None:
-        """Report a gap once, however often it is met."""
-        known = {gap.key for gap in self._gaps}
-        for gap in gaps:
-            if gap.key not in known:
-                self._gaps.add(gap)
-                self._emit(GapFound.of(self.name, gap))
-        for gap in closed:
-            self._gaps.discard(gap)
-            self._emit(GapClosed(self.name, gap.floor, gap.ceiling))
-
-    async def _append(self, append: Append) -> int:
-        while True:
-            try:
-                added = (await self._journal.append(append)).added
-            except JournalFull as error:
-                self._emit(ReadingPaused(self.name, error.held_by))
-                await self._journal.wait_for_room()
-                self._emit(ReadingResumed(self.name))
-            except JournalError as error:
-                self._storing.note(error)
-                await self._clock.sleep(self._patience.after(error))
-            else:
-                self._storing.over()
-                return added
+        return stored.seen
 
     async def _prune(self, floor: Tick) -> None:
         """Now and then, forget fingerprints that neither a read nor the ledger needs."""
         if floor - self._pruned > _PRUNE_EVERY:
-            lowest = self._sweeps.lowest
+            lowest = self._progress.sweeps.lowest
             needed = floor if lowest is None else min(floor, lowest)
             kept = self._account.time.now() - self._spec.ledger_for
             await self._journal.prune(self.name, needed=needed - _PRUNE_MARGIN, kept=kept)

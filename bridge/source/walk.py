@@ -90,8 +90,10 @@ class Walk:
     page size to ask for. ``below`` is how many ticks below the floor to ask from, where that is
     likely to show an entry, which proves the floor and saves a request. ``grain`` is the coarsest
     cut of bounds that the server is known for. ``claims`` says whether an empty answer would be
-    taken for an empty window, as it is not at the live edge. ``documented_page`` is a page size
-    below which no server cuts.
+    taken for an empty window, as it is not at the live edge; ``doubts`` is how many more times than
+    usual it is asked for again then. ``documented_page`` is a page size below which no server cuts.
+
+    ``false_empties`` is how many empty answers turned out to be none.
     """
 
     def __init__(
@@ -104,9 +106,11 @@ class Walk:
         below: Tick = 0,
         grain: Tick = MILLISECOND,
         claims: bool = True,
+        doubts: int = 0,
         documented_page: int = DOCUMENTED_PAGE,
     ) -> None:
         self.done = False
+        self.false_empties = 0
         self.grounded = False
         self.crowds: list[Crowd] = []
         self.pages = 0
@@ -116,6 +120,7 @@ class Walk:
         self._anchor = anchor if anchor is not None and anchor.tick == floor else None
         self._grain = grain
         self._claims = claims and ceiling is not None
+        self._doubts = doubts
         self._cuts = False
         self._documented_page = documented_page
         self._sightings: dict[bytes, list[_Sighting]] = {}
@@ -140,6 +145,16 @@ class Walk:
     def bounds(self) -> Bounds:
         """What to ask next; meaningless once `done`."""
         return self._bounds
+
+    @property
+    def claims_nothing(self) -> bool:
+        """Whether it is done and would have its window taken for empty."""
+        return self.done and self._claims and not self._sightings
+
+    def ask_again(self) -> None:
+        """Ask once more for a window that showed nothing: it would show something by now."""
+        self._empties -= 1
+        self.done = False
 
     @property
     def largest(self) -> int:
@@ -222,6 +237,7 @@ class Walk:
         elif low is None:
             self._raise_limit(len(shown), settled=True)
         else:
+            self.false_empties = max(self.false_empties, self._empties)
             self._top = shown[0].tick if self._top is None else self._top
             self._narrow_crowd(shown[0].tick)
             self._descend(shown, low)
@@ -237,7 +253,7 @@ class Walk:
     def _empties_wanted(self) -> int:
         if not self._claims and not self.crowds:  # the live edge, and nothing was left above it
             return 1
-        return 2 if self._anchor is None else 3
+        return self._doubts + (2 if self._anchor is None else 3)
 
     def _take_next(self, shown: Sequence[_Sighting], low: Tick | None, bottom: Tick) -> None:
         there = _contents_at(bottom, shown)

@@ -77,7 +77,7 @@ def jumping_to_now(patch: Patch) -> None:
     """Starts the next walk at the time of the last one, whatever that one showed."""
 
     async def floor(self: Tailer, _: Anchor | None) -> tuple[Tick, Anchor | None]:
-        return self._position or self._start, None
+        return self.position or self._start, None
 
     patch.setattr(Tailer, "_floor", floor)
 

@@ -126,6 +126,53 @@ def test_a_server_clock_set_back_is_followed() -> None:
     assert time.now() == 1_000 * SECOND
 
 
+def test_a_leap_forward_counts_only_once_it_is_agreed_on() -> None:
+    """A ``Date`` an hour ahead for some seconds closes no stretch of time that is still open."""
+    clock = HandClock()
+    time = ServerClock(clock)
+    for second in range(200):
+        wrong = 3_600 if 10 <= second < 14 or second >= 100 else 0
+        time.observe((1_000 + second + wrong) * SECOND, clock.mono)
+        believed = 3_600 if second >= 160 else 0
+        assert time.now() == (1_000 + second + believed) * SECOND
+        clock.mono += 1
+
+
+def test_answers_that_disagree_confirm_no_leap() -> None:
+    """Nor do such that each tell another time ahead."""
+    clock = HandClock()
+    time = ServerClock(clock)
+    for second in range(300):
+        wrong = 600 * second if second % 2 else 0
+        time.observe((1_000 + second + wrong) * SECOND, clock.mono)
+        assert time.now() == (1_000 + second) * SECOND
+        clock.mono += 1
+
+
+def test_a_slow_first_answer_is_corrected_at_once() -> None:
+    """Its lower bound is far too low, but so is known; the next answer contradicts nothing."""
+    clock = HandClock()
+    time = ServerClock(clock)
+    sent = clock.mono
+    clock.mono += 30
+    time.observe(1_000 * SECOND, sent)
+    time.observe(1_029 * SECOND, clock.mono)
+    assert time.now() == 1_029 * SECOND
+
+
+def test_a_leap_of_the_local_clock_counts_as_little() -> None:
+    """Where no ``Date`` is told, the wall clock is believed as it was until it stays elsewhere."""
+    clock = HandClock()
+    clock.wall = 1_000 * SECOND
+    time = ServerClock(clock)
+    for second in range(200):
+        wrong = 3_600 if 10 <= second < 14 or second >= 100 else 0
+        clock.wall = (1_000 + second + wrong) * SECOND
+        believed = 3_600 if second >= 160 else 0
+        assert time.now() == (1_000 + second + believed) * SECOND
+        clock.mono += 1
+
+
 def test_without_a_date_the_local_clock_stands_in() -> None:
     """A server that tells no time is read by ours."""
     clock = HandClock()

@@ -30,6 +30,7 @@ from bridge.model import (
     Entry,
     Filter,
     Gap,
+    GapKind,
     Identified,
     Page,
     Query,
@@ -430,7 +431,7 @@ def test_an_idle_app_needs_next_to_no_requests_for_its_sweeps() -> None:
         for _ in range(100):
             await scene.clock.sleep(15)
             await tailer.poll()
-        assert len(scene.queries) - before <= 140
+        assert len(scene.queries) - before <= 160
 
     play(body)
 
@@ -516,6 +517,31 @@ def test_memory_is_bounded_by_bytes_too() -> None:
     run_virtually(body(scene))
     assert scene.messages == [f"{n}" for n in range(20_000)]
     assert largest < 2_500
+
+
+def test_an_api_that_failed_for_hours_from_the_start_is_doubted() -> None:
+    """What left it before the first read ever is told of, wherever the start lies."""
+
+    async def main() -> None:
+        scene = Scene(
+            [make_entry(NOW - 5 * SECOND, "early"), make_entry(NOW + 7_000 * SECOND, "late")],
+            spec=replace(SPEC, start=lambda _: NOW - 10 * SECOND),
+        )
+        scene.obstacle = lambda _: (
+            ApiUnavailable("answered 503", where="api") if len(scene.queries) > 1 else None
+        )
+        reading = asyncio.create_task(scene.tailer().run())
+        await scene.clock.sleep(7_200.0)
+        del scene.entries[0]  # retention
+        scene.obstacle = lambda _: None
+        await scene.until(1)
+        await scene.clock.sleep(1.0)
+        reading.cancel()
+        (gap,) = await scene.journal.gaps("app")
+        assert (gap.kind, gap.floor) == (GapKind.RETENTION, NOW - 10 * SECOND)
+        assert gap.ceiling == NOW + 7_000 * SECOND
+
+    run_virtually(main())
 
 
 def test_a_new_app_that_shows_nothing_is_told_once() -> None:

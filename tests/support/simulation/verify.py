@@ -14,12 +14,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from bridge.app.bridge import Bridge
-from bridge.model import Gap, GapKind, Tick
+from bridge.model import SECOND, Gap, GapKind, Tick
 from bridge.payload import records_of
 from bridge.simulator.otlp_backend import Received
 from bridge.simulator.store import Written
@@ -66,6 +66,9 @@ class Watch:
         kept = {("swept", app, str(age)) for age in ages}
         for what in [w for w in self.reached if w[:2] == ("swept", app) and w not in kept]:
             del self.reached[what]
+
+
+_FIRST_WALK: Final = 30 * SECOND
 
 
 def check(world: Universe) -> None:
@@ -139,7 +142,8 @@ def _matches(entry: Written, labels: Sequence[tuple[str, str]]) -> bool:
 def _expired_before(world: Universe) -> set[str]:
     """The messages that left the API before anything of their app was journaled.
 
-    Where nothing was ever journaled, a start in the past is all that the bridge can know.
+    Where nothing was ever journaled, a start in the past is all that the bridge can know. Nor can
+    it know of what leaves the API while its very first walk is on its way.
     """
     retention = world.plan.api.retention
     if retention is None:
@@ -156,7 +160,8 @@ def _expired_before(world: Universe) -> set[str]:
     return {
         w.raw["message"]
         for w in world.plan.entries
-        if w.tick + retention <= min(firsts.get(app, never) for app in (w.raw["app"], ACCOUNT))
+        if w.tick + retention - _FIRST_WALK
+        <= min(firsts.get(app, never) for app in (w.raw["app"], ACCOUNT))
     }
 
 

@@ -1,0 +1,181 @@
+"""How far one app is read: turns proved walks into appends, and moves only with what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from bridge.clock import Clock
+from bridge.errors import JournalError, JournalFull
+from bridge.journal import Journal
+from bridge.model import (
+    SECOND,
+    Append,
+    Appended,
+    Encoded,
+    Gap,
+    Identified,
+    Read,
+    ReadKind,
+    Tick,
+)
+from bridge.source.known_gaps import KnownGaps
+from bridge.source.retention import Retention
+from bridge.source.schedule import Slice
+from bridge.source.server_clock import ServerClock
+from bridge.source.sweeps import Sweeps
+from bridge.source.trouble import Patience, Trouble
+from bridge.source.walk import Walk
+from bridge.telemetry import Emit
+from bridge.telemetry.reading import GapClosed, GapFound, ReadingPaused, ReadingResumed
+
+_WORTH_STORING: Final[Tick] = 60 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What storing a walk came to: the entries it saw, and how many of them were new."""
+
+    seen: int
+    added: int
+
+
+class Progress:
+    """The position, sweep cursors and gaps of one app, in step with the journal."""
+
+    def __init__(
+        self,
+        app: str,
+        *,
+        journal: Journal,
+        encode: Callable[[Sequence[Identified], Tick, Sequence[Gap]], Sequence[Encoded]],
+        retention: Retention,
+        time: ServerClock,
+        clock: Clock,
+        random: Random,
+        emit: Emit,
+    ) -> None:
+        self.position: Tick | None = None
+        self.sweeps = Sweeps({})
+        self.gaps = KnownGaps()
+        self.read = 0
+        self.density = 0.0
+        self._app = app
+        self._journal = journal
+        self._encode = encode
+        self._retention = retention
+        self._time = time
+        self._clock = clock
+        self._random = random
+        self._emit = emit
+        self._trouble = Trouble(app, clock=clock, emit=emit)
+        self._stored: dict[Tick | None, Tick] = {}
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be stored at the moment; empty while it can."""
+        return self._trouble.reason
+
+    def stand(self, position: Tick, sweeps: Sweeps) -> None:
+        """Begin where the journal says."""
+        self.position, self.sweeps = position, sweeps
+        self._stored = self._marks(position, sweeps)
+
+    def failed(self, error: JournalError) -> None:
+        """The journal failed in another call."""
+        self._trouble.note(error)
+
+    def works(self) -> None:
+        """The journal has served a whole look."""
+        self._trouble.over()
+
+    async def store(
+        self,
+        walk: Walk | None,
+        window: Slice,
+        kind: ReadKind,
+        *,
+        gaps: Sequence[Gap],
+        began: float,
+    ) -> Stored:
+        """Journal a proved walk, waiting for room and for the disk.
+
+        ``began`` is the monotonic moment of its first request; without a walk the whole window is
+        a gap.
+        """
+        at = self._time.at(began)
+        found = [] if walk is None else walk.found()
+        if walk is not None:
+            lost = await self._retention.gap(walk, found, min(window.ceiling, at), kind)
+            gaps = [*gaps, *lost]
+        if found:
+            self._retention.shown(at - found[0].tick)
+        closed = [] if walk is None else self.gaps.closed_by(found, window, gaps)
+        # The position never claims a time that the server had not reached.
+        position = max(min(window.ceiling, at), self.position or 0)
+        # An empty live edge is one answer, and proves nothing for the sweeps.
+        proved = bool(found) or window.ceiling < at
+        sweeps = self.sweeps.covered(window.floor, window.ceiling, at) if proved else self.sweeps
+        added = 0
+        if found or gaps or closed or self._worth_storing(position, sweeps):
+            observed = self._clock.now()
+            read = Read(kind, window.floor, window.ceiling, at, walk.pages if walk else 0)
+            appended = await self._append(
+                Append(
+                    self._app,
+                    found,
+                    position,
+                    lambda missing, new: self._encode(missing, observed, new),
+                    read,
+                    sweeps.cursors,
+                    tuple(gaps),
+                    tuple(closed),
+                )
+            )
+            added = appended.added
+            self._tell(gaps, closed)
+            self._stored = self._marks(position, sweeps)
+        self.read += added
+        self.position, self.sweeps = position, sweeps
+        self.density = len(found) / max(1, window.ceiling - window.floor)
+        return Stored(len(found), added)
+
+    def _worth_storing(self, position: Tick, sweeps: Sweeps) -> bool:
+        """Whether enough has passed since anything was stored, of an app that shows nothing.
+
+        Without sweeps an empty look is one answer that nothing comes back to, so a restart begins
+        where it began.
+        """
+        if not sweeps.cursors:
+            return False
+        marks = self._marks(position, sweeps)
+        return any(mark - self._stored.get(k, 0) >= _WORTH_STORING for k, mark in marks.items())
+
+    @staticmethod
+    def _marks(position: Tick, sweeps: Sweeps) -> dict[Tick | None, Tick]:
+        return dict([(None, position), *sweeps.cursors.items()])
+
+    def _tell(self, gaps: Sequence[Gap], closed: Sequence[Gap]) -> None:
+        """Report a gap once, however often it is met."""
+        for gap in self.gaps.journaled(gaps, closed):
+            self._emit(GapFound.of(self._app, gap))
+        for gap in closed:
+            self._emit(GapClosed(self._app, gap.floor, gap.ceiling))
+
+    async def _append(self, append: Append) -> Appended:
+        patience = Patience(self._random)
+        while True:
+            try:
+                appended = await self._journal.append(append)
+            except JournalFull as error:
+                self._emit(ReadingPaused(self._app, error.held_by))
+                await self._journal.wait_for_room()
+                self._emit(ReadingResumed(self._app))
+            except JournalError as error:
+                self._trouble.note(error)
+                await self._clock.sleep(patience.after(error))
+            else:
+                self._trouble.over()
+                return appended
