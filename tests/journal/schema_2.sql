@@ -1,0 +1,116 @@
+-- The journal's schema, version 2. Built under another name and moved into place whole, so a file
+-- that bears the journal's name has all of it. What `upgrade_2.sql` makes of version 1 is the same,
+-- column for column; hence the defaults.
+BEGIN;
+
+CREATE TABLE apps (
+    id       INTEGER PRIMARY KEY,
+    name     TEXT    NOT NULL UNIQUE,
+    stream   TEXT    NOT NULL,
+    filters  TEXT    NOT NULL,
+    position INTEGER NOT NULL,             -- tick
+    swept    TEXT    NOT NULL,             -- JSON object: age in ticks to tick
+    ledger_from  INTEGER NOT NULL DEFAULT 0,   -- tick: the ledger is whole from here on
+    fingerprints INTEGER NOT NULL DEFAULT 0    -- rows of the app in `seen` and `undated`
+) STRICT;
+
+-- The ledger: fingerprints of journaled entries, each with the batch it went into (0 for those that
+-- version 1 stored). One b-tree, in time order per app.
+CREATE TABLE seen (
+    app  INTEGER NOT NULL,
+    tick INTEGER NOT NULL,
+    uid  BLOB    NOT NULL,
+    seq  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (app, tick, uid)
+) STRICT, WITHOUT ROWID;
+
+-- The same for entries without a readable time. Their tick is borrowed and may differ at the next
+-- reading, so it is not part of the key; it only says when they may be forgotten.
+CREATE TABLE undated (
+    app  INTEGER NOT NULL,
+    uid  BLOB    NOT NULL,
+    tick INTEGER NOT NULL,
+    seq  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (app, uid)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX undated_by_tick ON undated (app, tick);
+
+-- AUTOINCREMENT, because a plain INTEGER PRIMARY KEY starts again at 1 once the table is empty,
+-- below every cursor. The `..._through` columns are running totals up to and including the row:
+-- batches leave only from the front, so two rows give the sum of everything between them.
+-- The payload stands last: the figures are read without touching its overflow pages.
+CREATE TABLE batches (
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    app             INTEGER NOT NULL,
+    records         INTEGER NOT NULL,
+    size            INTEGER NOT NULL,      -- bytes before compression
+    journaled_at    INTEGER NOT NULL,      -- tick, wall clock
+    records_through INTEGER NOT NULL,
+    bytes_through   INTEGER NOT NULL,      -- compressed bytes
+    gzip            BLOB    NOT NULL
+) STRICT;
+
+-- `in_use` is the state of the running process: cleared at every start, set when a destination
+-- is attached. It stands here so that attaching and clean-up are ordered by the same transactions.
+CREATE TABLE cursors (
+    destination TEXT    PRIMARY KEY,
+    cursor      INTEGER NOT NULL,
+    in_use      INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE dead_letters (
+    id          INTEGER PRIMARY KEY,
+    destination TEXT    NOT NULL,
+    uid         TEXT    NOT NULL,
+    seq         INTEGER NOT NULL,
+    reason      TEXT    NOT NULL,
+    refused_at  INTEGER NOT NULL,          -- tick
+    gzip        BLOB    NOT NULL,
+    UNIQUE (destination, uid)
+) STRICT;
+
+-- The walks that filled batches. An append's batches have consecutive numbers, so the first one is
+-- a key. `known` counts the fingerprints that still point here: a row without any is spent once its
+-- batches are delivered. The two last columns: how late after its time an entry of a sweep came.
+CREATE TABLE reads (
+    first_seq      INTEGER PRIMARY KEY,
+    last_seq       INTEGER NOT NULL,
+    app            INTEGER NOT NULL,
+    kind           TEXT    NOT NULL,
+    floor          INTEGER NOT NULL,       -- tick
+    ceiling        INTEGER NOT NULL,       -- tick
+    at             INTEGER NOT NULL,       -- tick, server time
+    pages          INTEGER NOT NULL,
+    journaled_at   INTEGER NOT NULL,       -- tick, wall clock
+    added          INTEGER NOT NULL,
+    known          INTEGER NOT NULL,
+    latest_by      INTEGER,                -- ticks
+    median_late_by INTEGER                 -- ticks
+) STRICT;
+
+CREATE INDEX spent_reads ON reads (first_seq) WHERE known = 0;
+
+-- When a destination passed the batches after `after`, up to and including `cursor`.
+CREATE TABLE acks (
+    destination TEXT    NOT NULL,
+    cursor      INTEGER NOT NULL,
+    after       INTEGER NOT NULL,
+    at          INTEGER NOT NULL,          -- tick, wall clock
+    PRIMARY KEY (destination, cursor)
+) STRICT, WITHOUT ROWID;
+
+-- Stretches that could not be proved, open until `closed_at`. `seq` is the batch of the record.
+CREATE TABLE gaps (
+    app       INTEGER NOT NULL,
+    kind      TEXT    NOT NULL,
+    floor     INTEGER NOT NULL,            -- tick
+    ceiling   INTEGER NOT NULL,            -- tick
+    at_least  INTEGER NOT NULL,
+    seq       INTEGER NOT NULL,
+    found_at  INTEGER NOT NULL,            -- tick, wall clock
+    closed_at INTEGER,                     -- tick, wall clock
+    PRIMARY KEY (app, kind, floor, ceiling)
+) STRICT, WITHOUT ROWID;
+
+COMMIT;
