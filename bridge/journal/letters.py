@@ -37,7 +37,7 @@ def keep(
     before, _ = totals(db)
     db.executemany(
         f"""
-        INSERT INTO dead_letters ({COLUMNS}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO dead_letters ({COLUMNS}, size, replay) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)
         ON CONFLICT (destination, uid) DO UPDATE
         SET reason = excluded.reason, answer = excluded.answer, refused_at = excluded.refused_at,
             replay = 0, size = excluded.size - length(excluded.gzip) + length(gzip)

@@ -1,6 +1,6 @@
 -- The journal's schema, version 3. Built under another name and moved into place whole, so a file
 -- that bears the journal's name has all of it. What the upgrades make of older versions is the same,
--- column for column; hence the defaults, and columns that stand behind a payload.
+-- column for column; hence the defaults.
 BEGIN;
 
 CREATE TABLE apps (
@@ -64,17 +64,18 @@ CREATE TABLE cursors (
     dead_bytes   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- AUTOINCREMENT, so that an order for those that are there never meets one that came later.
 CREATE TABLE dead_letters (
-    id          INTEGER PRIMARY KEY,
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
     destination TEXT    NOT NULL,
     uid         TEXT    NOT NULL,
     seq         INTEGER NOT NULL,
-    reason      TEXT    NOT NULL,
     refused_at  INTEGER NOT NULL,          -- tick
+    replay      INTEGER NOT NULL,          -- a person wants it sent again
+    size        INTEGER NOT NULL,          -- bytes of reason, answer and gzip
+    reason      TEXT    NOT NULL,
+    answer      TEXT    NOT NULL,
     gzip        BLOB    NOT NULL,
-    answer      TEXT    NOT NULL DEFAULT '',
-    replay      INTEGER NOT NULL DEFAULT 0,    -- a person wants it sent again
-    size        INTEGER NOT NULL DEFAULT 0,    -- bytes of gzip, reason and answer
     UNIQUE (destination, uid)
 ) STRICT;
 

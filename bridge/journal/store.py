@@ -249,7 +249,7 @@ def standings(db: sqlite3.Connection) -> list[tuple[Backlog, bool]]:
         ORDER BY destination
         """
     ).fetchall()
-    return [(Backlog(*rest, paused=bool(paused)), bool(used)) for *rest, paused, used in rows]
+    return [(Backlog(*rest, bool(paused)), bool(used)) for *rest, paused, used in rows]
 
 
 def swept_text(swept: Mapping[Tick, Tick]) -> str:

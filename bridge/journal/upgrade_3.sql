@@ -5,11 +5,28 @@ BEGIN IMMEDIATE;
 ALTER TABLE cursors ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cursors ADD COLUMN dead_letters INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cursors ADD COLUMN dead_bytes INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE dead_letters ADD COLUMN answer TEXT NOT NULL DEFAULT '';
-ALTER TABLE dead_letters ADD COLUMN replay INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE dead_letters ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
 
-UPDATE dead_letters SET size = length(gzip) + length(CAST(reason AS BLOB));
+CREATE TABLE letters (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    destination TEXT    NOT NULL,
+    uid         TEXT    NOT NULL,
+    seq         INTEGER NOT NULL,
+    refused_at  INTEGER NOT NULL,
+    replay      INTEGER NOT NULL,
+    size        INTEGER NOT NULL,
+    reason      TEXT    NOT NULL,
+    answer      TEXT    NOT NULL,
+    gzip        BLOB    NOT NULL,
+    UNIQUE (destination, uid)
+) STRICT;
+
+INSERT INTO letters
+SELECT id, destination, uid, seq, refused_at, 0, length(gzip) + length(CAST(reason AS BLOB)),
+       reason, '', gzip
+FROM dead_letters ORDER BY id;
+
+DROP TABLE dead_letters;
+ALTER TABLE letters RENAME TO dead_letters;
 
 UPDATE cursors SET
     cursor = max(cursor, coalesce((SELECT min(seq) - 1 FROM batches),

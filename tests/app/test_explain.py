@@ -74,6 +74,7 @@ def test_by_uid_without_the_api(scene: Scene) -> None:
                         "time": format_tick(NOON - SECOND),
                         "time_borrowed": False,
                         "batch": 1,
+                        "dropped_by_rule": False,
                         "at": format_tick(NOON),
                         "read": {
                             "kind": "live",
