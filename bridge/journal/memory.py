@@ -152,7 +152,6 @@ class MemoryJournal:
         """See `Journal.append`."""
         await self._turn()
         record = self._app(append.app)
-        self._remove_passed()
         if not self._has_room():
             raise rules.full(self._max_bytes, self._holder(), where=append.app)
         seen = self.contents.seen[append.app]
@@ -170,6 +169,7 @@ class MemoryJournal:
         standing = rules.standing_after(record, append, added=len(missing), gaps=made)
         if standing is not None:
             self.contents.apps[append.app] = standing
+        self._remove_passed()
         self._announce()
         return Appended(
             added=len(missing),
