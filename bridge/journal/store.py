@@ -13,6 +13,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Final
 
 from bridge.journal import DROPPED, Backlog, Start, Stats, fingerprints, gaps, letters, rules
@@ -249,7 +250,9 @@ def standings(db: sqlite3.Connection) -> list[tuple[Backlog, bool]]:
         ORDER BY destination
         """
     ).fetchall()
-    return [(Backlog(*rest, bool(paused)), bool(used)) for *rest, paused, used in rows]
+    return [
+        (replace(Backlog(*rest), paused=bool(paused)), bool(used)) for *rest, paused, used in rows
+    ]
 
 
 def swept_text(swept: Mapping[Tick, Tick]) -> str:

@@ -418,7 +418,8 @@ def test_a_bridge_that_waited_too_long_goes_on_afterwards(path: Path) -> None:
     """It is told, as trouble of the disk is, and the next try is whole."""
 
     def impatient(*args: Any, **options: Any) -> sqlite3.Connection:
-        return sqlite3.connect(*args, **{**options, "timeout": 0.0})
+        db: sqlite3.Connection = sqlite3.connect(*args, **{**options, "timeout": 0.0})
+        return db
 
     async def run() -> None:
         journal = SqliteJournal.open(
