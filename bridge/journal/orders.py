@@ -117,25 +117,28 @@ class Orders:
         return held
 
     def _in_chunks(self, act: str, still: str, chosen: dict[str, Any]) -> int:
-        """Do something to the chosen letters that are there now, chunk by chunk; to how many."""
+        """Do something to the chosen letters that are there now, chunk by chunk; to how many.
 
-        def chunk(db: sqlite3.Connection) -> int:
-            return db.execute(
-                f"""
-                {act} WHERE id IN (
-                    SELECT id FROM dead_letters WHERE id <= :newest AND {still} AND {_CHOSEN}
-                    LIMIT :chunk)
-                """,  # noqa: S608 - constants
-                bounds,
-            ).rowcount
-
+        They are looked for outside of the transactions; an id is never used again.
+        """
+        done, after = 0, 0
         with self._translated():
             (newest,) = self._db.execute("SELECT max(id) FROM dead_letters").fetchone()
-        bounds = {**chosen, "newest": newest, "chunk": _CHUNK}
-        done = 0
-        while changed := self._write(chunk):
-            done += changed
+            bounds = {**chosen, "newest": newest, "chunk": _CHUNK}
+            while ids := self._ids(still, {**bounds, "after": after}):
+                done += self._write(partial(_act_on, act, ids))
+                after = ids[-1]
         return done
+
+    def _ids(self, still: str, bounds: dict[str, Any]) -> list[int]:
+        rows = self._db.execute(
+            f"""
+            SELECT id FROM dead_letters
+            WHERE id > :after AND id <= :newest AND {still} AND {_CHOSEN} ORDER BY id LIMIT :chunk
+            """,  # noqa: S608 - constants
+            bounds,
+        )
+        return [number for (number,) in rows.fetchall()]
 
     def _write(self, order: Callable[[sqlite3.Connection], T]) -> T:
         """One order, in one transaction."""
@@ -153,6 +156,13 @@ class Orders:
             yield
         except sqlite3.Error as error:
             raise trouble.translated(error, self._path) from error
+        except OSError as error:
+            raise trouble.unreadable(error, self._path) from error
+
+
+def _act_on(act: str, ids: list[int], db: sqlite3.Connection) -> int:
+    these = "id IN (SELECT value FROM json_each(?))"
+    return db.execute(f"{act} WHERE {these}", (json.dumps(ids),)).rowcount
 
 
 def _chosen(destination: str | None, uids: Collection[str] | None) -> dict[str, Any]:

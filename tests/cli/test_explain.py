@@ -86,8 +86,8 @@ def test_what_is_not_known(cli: CommandLine, config: str) -> None:
     pruned = Journaled(Found("one", FLOOR, 7, dated=True), None, ())
     dropped = Journaled(Found("one", FLOOR, -1, dated=True), None, ())
     lost = Explained("one", UID, Entry({"message": "x"}, None), reason="it is missing")
-    entries = (Explained("one", UID, None, old), Explained("one", UID, None, pruned), lost)
-    entries += (Explained("one", UID, None, dropped),)
+    places = [Explained("one", UID, None, one) for one in (old, pruned, dropped)]
+    entries = (*places, lost)
     answering(cli, Explanation(entries))
     _, out, _ = cli("explain", UID.hex(), "--config", config)
     assert "before batches were noted; which read that was is no longer known" in out
