@@ -51,11 +51,11 @@ bench: $(DEV) ## measure
 servers: $(SERVERS) ## also install the servers that some tests need, as far as PyPI has them
 
 lock: $(DEV) ## resolve the locked dependencies anew (ARGS=--upgrade for newer ones)
-	$(LOCK) pyproject.toml -o requirements/run.txt
+	$(LOCK) pyproject.toml --extra zstd -o requirements/run.txt
 	$(LOCK) --group build -c requirements/run.txt -o requirements/build.txt
-	$(LOCK) pyproject.toml --group dev -c requirements/run.txt -c requirements/build.txt \
+	$(LOCK) pyproject.toml --extra zstd --group dev -c requirements/run.txt -c requirements/build.txt \
 		-o requirements/dev.txt
-	$(LOCK) pyproject.toml --group dev --group servers -c requirements/dev.txt \
+	$(LOCK) pyproject.toml --extra zstd --group dev --group servers -c requirements/dev.txt \
 		-o requirements/servers.txt
 
 clean: ## remove everything that make made, the environment too

@@ -110,6 +110,13 @@ class Encoded:
     uids: tuple[bytes, ...] | None = None
 
 
+ALL_DROPPED: Final = Encoded(records=0, size=0, gzip=b"", uids=())
+"""The encoding, alone, of entries that were all dropped by rule; it is not stored.
+
+An encoding of no batch at all says nothing of its entries, and is refused.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A journaled `Encoded`: ``seq`` orders all batches of the journal and is never reused.

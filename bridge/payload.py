@@ -3,11 +3,13 @@
 An ``ExportLogsServiceRequest`` is a message with one repeated field, so the concatenation of two
 encoded requests is the encoded request of both (Protocol Buffers, "Encoding", "Last One Wins" and
 repeated fields). Gzip members must not be concatenated the same way: receivers silently keep only
-the first member of a body, so joined requests are compressed again into one.
+the first member of a body, so joined requests are compressed again into one. JSON is made of the
+joined protobuf, never joined itself.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,12 +17,15 @@ from functools import cached_property
 from itertools import groupby
 from typing import TypeAlias
 
+import msgspec
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
-from bridge.model import Batch, Encoded
+from bridge.model import Batch, Encoded, Json
 
 _LEVEL = 1
+_IDS = ("traceId", "spanId")
 _UID_KEY = "log.record.uid"
 
 Located: TypeAlias = tuple[ResourceLogs, ScopeLogs, LogRecord]
@@ -68,6 +73,26 @@ class Request:
     def gzip(self) -> bytes:
         """The same in one gzip member."""
         return self.parts[0].gzip if len(self.parts) == 1 else compress(self.raw)
+
+    @cached_property
+    def json(self) -> bytes:
+        """The same as OTLP/JSON."""
+        return to_json(self.raw)
+
+
+def to_json(raw: bytes) -> bytes:
+    """An encoded request as OTLP/JSON, the same bytes each time.
+
+    That is the JSON mapping of Protocol Buffers (64-bit integers are strings, bytes base64) with
+    enums as integers and ids in hex (OTLP specification 1.11, "JSON Protobuf Encoding").
+    """
+    message = ExportLogsServiceRequest.FromString(raw)
+    decoded = MessageToDict(message, use_integers_for_enums=True)
+    for record in _json_records(decoded):
+        for key in _IDS:
+            if key in record:
+                record[key] = base64.b64decode(record[key]).hex()
+    return msgspec.json.encode(decoded)
 
 
 def records_of(raw: bytes) -> Iterator[Located]:
@@ -123,6 +148,13 @@ def _piece(records: Sequence[Located]) -> Encoded:
                 log_records=[record for _, _, record in within],
             )
     return encoded(message.SerializeToString(deterministic=True), len(records))
+
+
+def _json_records(request: Json) -> Iterator[dict[str, Json]]:
+    """The log records of a request in JSON; what is empty is left out there."""
+    for resource_logs in request.get("resourceLogs", ()):
+        for scope_logs in resource_logs.get("scopeLogs", ()):
+            yield from scope_logs.get("logRecords", ())
 
 
 def _runs(records: Iterable[Located], key: Callable[[Located], int]) -> Iterator[list[Located]]:

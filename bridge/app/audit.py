@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from bridge import settings
-from bridge.app.parts import World, account_of, mapper_of, selected_by
+from bridge.app.parts import World, account_of, attach_all, mapper_of, selected_by
 from bridge.errors import ConfigError, JournalUnusable
 from bridge.journal import Journal
 from bridge.journal.ledger import AppStanding, Ledger
@@ -182,6 +182,7 @@ async def _own_journal(
             hint="stop the bridge, repeat the audit with --repair, start the bridge again",
         ) from error
     stack.push_async_callback(journal.aclose)
+    await attach_all(config, journal)  # they hold what is repaired, as they hold what is read
     return journal
 
 

@@ -153,6 +153,8 @@ def _by_uid(ledger: Ledger, text: str, names: set[str] | None) -> list[Explained
 
 
 def _journaled(ledger: Ledger, one: bytes, place: Found) -> Journaled:
+    if place.dropped:
+        return Journaled(place, None, ())
     refused = {letter.destination: letter for letter in ledger.dead_letters_of([one.hex()])}
     fates = []
     for destination in ledger.destinations():
@@ -291,7 +293,8 @@ def _journaled_json(journaled: Journaled) -> Json:
     return {
         "time": format_tick(place.tick),
         "time_borrowed": not place.dated,
-        "batch": place.seq or None,
+        "batch": None if place.dropped else place.seq or None,
+        "dropped_by_rule": place.dropped,
         "at": None if read is None else format_tick(read.journaled_at),
         "read": None
         if read is None

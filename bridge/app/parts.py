@@ -21,7 +21,7 @@ from bridge.destinations.console import Console
 from bridge.destinations.otlp_http import OtlpHttp
 from bridge.destinations.tls import Tls
 from bridge.errors import proxy_error
-from bridge.journal import Journal
+from bridge.journal import Journal, Start
 from bridge.journal.sqlite import SqliteJournal
 from bridge.mapping import Mapper
 from bridge.mapping.severity import INFO, severity_number
@@ -68,6 +68,7 @@ def _open_journal(place: settings.Journal, clock: Clock) -> Journal:
         max_bytes=place.max_bytes,
         clock=clock,
         ledger_bytes=place.ledger_max_bytes,
+        dead_letters_max_bytes=place.dead_letters_max_bytes,
     )
 
 
@@ -80,12 +81,11 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     """
     journal = world.open_journal(config.journal, world.clock)
     stack.push_async_callback(journal.aclose)
+    await attach_all(config, journal)
     forwarders = []
     for one in config.destinations:
         destination = destination_of(one, world)
         stack.push_async_callback(destination.aclose)
-        # All are in use before the first delivers, or it could clear away what others have to come.
-        await journal.attach(destination.name)
         forwarders.append(forwarder_of(destination, journal, world))
     account = await account_of(config, world, stack)
     tailers = [tailer_of(app, config, account, journal, world) for app in config.apps]
@@ -98,6 +98,15 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
         clock=world.clock,
         emit=world.emit,
     )
+
+
+async def attach_all(config: settings.Settings, journal: Journal) -> None:
+    """Put every configured destination in use.
+
+    Before the first of them delivers, or it could clear away what new ones have to come.
+    """
+    for one in config.destinations:
+        await journal.attach(one.name, Start(one.start))
 
 
 async def account_of(config: settings.Settings, world: World, stack: AsyncExitStack) -> Account:

@@ -8,11 +8,13 @@ import signal
 from contextlib import AsyncExitStack
 
 from bridge import __version__, settings
+from bridge.app.bridge import Bridge
 from bridge.app.parts import build, real_world
 from bridge.telemetry import Emit
 from bridge.telemetry.service import (
     CaughtUp,
     ConfigWarning,
+    DestinationsNotConfigured,
     NotCaughtUp,
     Started,
     Stopped,
@@ -25,7 +27,7 @@ async def run(config: settings.Settings, emit: Emit) -> int:
     stop = _stop_on_signals(emit)
     async with AsyncExitStack() as stack:
         bridge = await build(config, real_world(emit), stack)
-        _say_started(config, emit)
+        await _say_started(config, bridge, emit)
         await bridge.run(stop)
         waiting = await bridge.waiting()
     emit(Stopped(waiting))
@@ -37,7 +39,7 @@ async def run_once(config: settings.Settings, emit: Emit, patience: float) -> in
     stop = _stop_on_signals(emit)
     async with AsyncExitStack() as stack:
         bridge = await build(config, real_world(emit), stack)
-        _say_started(config, emit)
+        await _say_started(config, bridge, emit)
         obstacles = await bridge.run_once(patience, stop)
     for obstacle in obstacles:
         emit(NotCaughtUp(obstacle))
@@ -47,9 +49,13 @@ async def run_once(config: settings.Settings, emit: Emit, patience: float) -> in
     return 1 if obstacles else 0
 
 
-def _say_started(config: settings.Settings, emit: Emit) -> None:
+async def _say_started(config: settings.Settings, bridge: Bridge, emit: Emit) -> None:
     for warning in config.warnings:
         emit(ConfigWarning(warning))
+    unused = (await bridge.journal.stats()).unused
+    if unused:
+        waiting = max(one.records for one in unused)
+        emit(DestinationsNotConfigured(tuple(one.destination for one in unused), waiting))
     emit(
         Started(
             version=__version__,

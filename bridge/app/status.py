@@ -23,7 +23,10 @@ class AppStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The journal at the moment ``now``; ``held``: a bridge runs on it."""
+    """The journal at the moment ``now``; ``held``: a bridge runs on it.
+
+    ``configured`` are the destinations that the settings have now.
+    """
 
     now: Tick
     path: str
@@ -32,6 +35,15 @@ class Status:
     max_bytes: int
     apps: tuple[AppStatus, ...]
     destinations: tuple[DestinationStanding, ...]
+    dead_letters_max_bytes: int
+    configured: frozenset[str]
+
+    def notes(self, one: DestinationStanding) -> list[str]:
+        """What is out of the ordinary with a destination, in a word or two each."""
+        notes = [] if one.in_use else ["not in use"]
+        if one.name not in self.configured:
+            notes = ["not configured"]
+        return [*notes, "paused"] if one.paused else notes
 
     def age(self, tick: Tick) -> float:
         """Seconds since a tick, never less than none."""
@@ -53,6 +65,8 @@ def status(config: settings.Settings, clock: Clock) -> Status:
             max_bytes=config.journal.max_bytes,
             apps=tuple(_app_status(ledger, standing) for standing in ledger.apps()),
             destinations=ledger.destinations(),
+            dead_letters_max_bytes=config.journal.dead_letters_max_bytes,
+            configured=frozenset(one.name for one in config.destinations),
         )
 
 
@@ -70,10 +84,17 @@ def as_json(status: Status) -> Json:
             "held": status.held,
             "bytes": status.live_bytes,
             "max_bytes": status.max_bytes,
+            "dead_letter_bytes": sum(one.dead_letter_bytes for one in status.destinations),
+            "dead_letters_max_bytes": status.dead_letters_max_bytes,
         },
         "apps": [_app_json(status, app) for app in status.apps],
-        "destinations": [_destination_json(status, one) for one in status.destinations],
+        "destinations": destinations_json(status),
     }
+
+
+def destinations_json(status: Status) -> Json:
+    """The destinations alone."""
+    return [_destination_json(status, one) for one in status.destinations]
 
 
 def _app_json(status: Status, app: AppStatus) -> Json:
@@ -102,10 +123,13 @@ def _app_json(status: Status, app: AppStatus) -> Json:
 def _destination_json(status: Status, one: DestinationStanding) -> Json:
     return {
         "destination": one.name,
+        "configured": one.name in status.configured,
         "in_use": one.in_use,
+        "paused": one.paused,
         "cursor": one.cursor,
         "waiting_records": one.records,
         "waiting_bytes": one.bytes,
         "oldest_seconds": None if one.oldest is None else status.age(one.oldest),
         "dead_letters": one.dead_letters,
+        "dead_letter_bytes": one.dead_letter_bytes,
     }

@@ -1,8 +1,8 @@
 """The command line: one file per sub-command, imported when it is used.
 
-A command file ``bridge/cli/NAME.py`` has a function ``NAME``, or for a group of commands a
-`typer.Typer` named ``app``; it imports what it works with inside the function, so that ``--help``
-stays quick.
+A command file ``bridge/cli/NAME.py`` (with ``_`` for ``-``) has a function ``NAME``, or for a group
+of commands a `typer.Typer` named ``app``; it imports what it works with inside the function, so
+that ``--help`` stays quick.
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from typer.main import get_command
 from bridge import __version__
 
 PROGRAM: Final = "fal-log-bridge"
-COMMANDS: Final = ("run", "demo", "simulate", "check", "status", "audit", "explain", "config")
+COMMANDS: Final = (
+    "run",
+    "demo",
+    "simulate",
+    "check",
+    "status",
+    "audit",
+    "explain",
+    "dead-letters",
+    "destinations",
+    "config",
+)
 
 
 class _LazyGroup(TyperGroup):
@@ -44,7 +55,7 @@ def plain_typer(**options: Any) -> typer.Typer:
 
 
 def _load(name: str) -> Any:
-    module = import_module(f"{__name__}.{name}")
+    module = import_module(f"{__name__}.{name.replace('-', '_')}")
     group = getattr(module, "app", None)
     if not isinstance(group, typer.Typer):
         group = plain_typer()

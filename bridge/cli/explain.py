@@ -101,7 +101,9 @@ def _journaled_lines(journaled: Journaled) -> Iterator[str]:
     place, record = journaled.place, journaled.read
     borrowed = "" if place.dated else " (borrowed: it has no readable time)"
     yield f"  time       {format_tick(place.tick)}{borrowed}"
-    if record is None:
+    if place.dropped:
+        yield "  dropped    by rule: it is in no batch and was sent nowhere"
+    elif record is None:
         batch = f"in batch {place.seq}" if place.seq else "before batches were noted"
         yield f"  journaled  {batch}; which read that was is no longer known"
     else:

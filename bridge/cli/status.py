@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.output import ago, console, moment, say_json, size, table
 from bridge.model import SECOND
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from bridge.app.status import AppStatus, Status
-
-_WIDE = 200
-"""Columns where the output is no terminal: lines are for programs to cut."""
-_MINUTE = 60
 
 
 def status(
@@ -33,102 +32,89 @@ def status(
 
     Example: fal-log-bridge status --json
     """
-    import json  # noqa: PLC0415 - keeps --help quick
-
-    from bridge import settings  # noqa: PLC0415
+    from bridge import settings  # noqa: PLC0415 - keeps --help quick
     from bridge.app import status as work  # noqa: PLC0415
     from bridge.clock import SystemClock  # noqa: PLC0415
 
     now = work.status(settings.load(config), SystemClock())
     if as_json:
-        typer.echo(json.dumps(work.as_json(now), indent=2))
+        say_json(work.as_json(now))
     else:
         _show(now)
 
 
 def _show(now: Status) -> None:
-    import sys  # noqa: PLC0415 - keeps --help quick
-
-    from rich.console import Console  # noqa: PLC0415
-    from rich.filesize import decimal  # noqa: PLC0415
-
-    width = None if sys.stdout.isatty() else _WIDE
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
-    console.print(_apps(now))
-    console.print()
-    console.print(_destinations(now))
-    console.print()
+    out = console()
+    out.print(_apps(now))
+    out.print()
+    out.print(destinations_table(now))
+    out.print()
     for app in now.apps:
         for line in _gaps(app):
-            console.print(line, soft_wrap=True)
+            out.print(line, soft_wrap=True)
+    for line in destination_notes(now):
+        out.print(line, soft_wrap=True)
     held = "a bridge runs on it" if now.held else "no bridge runs on it"
-    size = f"{decimal(now.live_bytes)} of {decimal(now.max_bytes)}"
-    console.print(f"journal {now.path}: {size} waiting, {held}", soft_wrap=True)
+    share = f"{size(now.live_bytes)} of {size(now.max_bytes)}"
+    out.print(f"journal {now.path}: {share} waiting, {held}", soft_wrap=True)
 
 
 def _apps(now: Status) -> Table:
-    table = _table("app", "position", "lag", "swept up to", "came late", "gaps")
+    rows = table("app", "position", "lag", "swept up to", "came late", "gaps")
     for app in now.apps:
         record, late = app.standing.record, app.lateness
         swept = [
-            f"{_ago(age / SECOND)}: {_ago(now.age(cursor))} ago"
+            f"{ago(age / SECOND)}: {ago(now.age(cursor))} ago"
             for age, cursor in sorted(record.swept.items())
         ]
-        table.add_row(
+        rows.add_row(
             record.name,
-            _moment(record.position),
-            _ago(now.age(record.position)),
+            moment(record.position),
+            ago(now.age(record.position)),
             "\n".join(swept) or "-",
             "-"
             if late is None
-            else f"{late.entries:,}, median {_ago(late.median / SECOND)}, "
-            f"latest {_ago(late.latest / SECOND)}",
+            else f"{late.entries:,}, median {ago(late.median / SECOND)}, "
+            f"latest {ago(late.latest / SECOND)}",
             f"{app.standing.open_gaps:,}",
         )
-    return table
+    return rows
 
 
-def _destinations(now: Status) -> Table:
-    from rich.filesize import decimal  # noqa: PLC0415 - keeps --help quick
-
-    table = _table("destination", "cursor", "waiting", "size", "oldest", "dead letters")
+def destinations_table(now: Status) -> Table:
+    """A row for each destination."""
+    rows = table("destination", "cursor", "waiting", "size", "oldest", "dead letters")
     for one in now.destinations:
-        table.add_row(
-            one.name if one.in_use else f"{one.name} (not in use)",
+        notes = now.notes(one)
+        letters = f" ({size(one.dead_letter_bytes)})" if one.dead_letters else ""
+        rows.add_row(
+            f"{one.name} ({', '.join(notes)})" if notes else one.name,
             f"{one.cursor}",
             f"{one.records:,}",
-            decimal(one.bytes),
-            "-" if one.oldest is None else f"{_ago(now.age(one.oldest))} ago",
-            f"{one.dead_letters:,}",
+            size(one.bytes),
+            "-" if one.oldest is None else f"{ago(now.age(one.oldest))} ago",
+            f"{one.dead_letters:,}{letters}",
         )
-    return table
+    return rows
 
 
-def _table(*columns: str) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - keeps --help quick
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+def destination_notes(now: Status) -> Iterator[str]:
+    """What to do about destinations that nothing delivers to."""
+    for one in now.destinations:
+        name = shlex.quote(one.name)
+        if one.name not in now.configured:
+            yield (
+                f"{one.name}: no longer configured, and {one.records:,} entries are kept for it; "
+                f"put it back or run `fal-log-bridge destinations forget {name}`"
+            )
+        elif one.paused:
+            yield (f"{one.name}: paused; `fal-log-bridge destinations resume {name}` lets it go on")
 
 
 def _gaps(app: AppStatus) -> list[str]:
     return [
         f"{app.standing.record.name}: cannot be proved complete ({one.gap.kind}): "
-        f"{_moment(one.gap.floor)} to {_moment(one.gap.ceiling)}, "
+        f"{moment(one.gap.floor)} to {moment(one.gap.ceiling)}, "
         f"at least {one.gap.at_least:,} entries"
         for one in app.gaps
     ]
-
-
-def _moment(tick: int) -> str:
-    from bridge.timestamps import format_tick  # noqa: PLC0415 - keeps --help quick
-
-    return format_tick(tick)
-
-
-def _ago(seconds: float) -> str:
-    from bridge.settings import format_duration  # noqa: PLC0415 - keeps --help quick
-
-    return format_duration(round(seconds, 1) if seconds < _MINUTE else float(round(seconds)))

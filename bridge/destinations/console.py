@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 import json
-import math
 import os
 import select
 from collections.abc import Iterable, Iterator
 from typing import IO, Final
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, SeverityNumber
 
-from bridge.model import Json, Outcome, Verdict
-from bridge.payload import Request, records_of, uid_of
-from bridge.timestamps import format_tick
+from bridge.destinations.plain import SERVICE, json_line, mapping, plain, severity_of, time_of
+from bridge.model import Outcome, Verdict
+from bridge.payload import Request, records_of
 
 _CHUNK: Final = 4_096
 """Bytes of one write: a pipe that is writable takes so many at once, without waiting (pipe(7))."""
-_NANOSECONDS: Final = 1_000
-_UID: Final = "log.record.uid"
-_SERVICE: Final = "service.name"
 
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
@@ -50,7 +44,7 @@ class Console:
         """Write to ``out``, as to a terminal if it is one or ``terminal`` says so."""
         self._name = name
         self._out = out
-        self._line = _readable if (out.isatty() if terminal is None else terminal) else _json_line
+        self._line = _readable if (out.isatty() if terminal is None else terminal) else json_line
         self._turn = asyncio.Lock()
         self._descriptor: int | None = None
         self._torn = b""
@@ -151,32 +145,15 @@ def _rest_of_line(lines: bytes, done: int) -> bytes:
     return b"" if lines[done - 1 : done] == b"\n" else lines[done : lines.find(b"\n", done) + 1]
 
 
-def _json_line(resource_logs: ResourceLogs, record: LogRecord) -> str:
-    """One record as one line of JSON."""
-    resource = _mapping(resource_logs.resource.attributes)
-    attributes = _mapping(record.attributes)
-    attributes.pop(_UID, None)
-    line = {
-        "time": _time(record),
-        "severity": _severity(record),
-        "service": resource.get(_SERVICE),
-        "body": _plain(record.body),
-        "attributes": attributes,
-        "resource": resource,
-        "uid": uid_of(record),
-    }
-    return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def _readable(resource_logs: ResourceLogs, record: LogRecord) -> str:
     """One record for a person: time, severity, service, message; further lines set in."""
-    service = _mapping(resource_logs.resource.attributes).get(_SERVICE, "-")
-    body = _plain(record.body)
+    service = mapping(resource_logs.resource.attributes).get(SERVICE, "-")
+    body = plain(record.body)
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     message = "\n    ".join(_safe(line) for line in text.expandtabs(4).split("\n"))
     colour = next(code for floor, code in _COLOURS if record.severity_number >= floor)
     return (
-        f"{_DIM}{_time(record)}{_RESET} {colour}{_safe(_severity(record)):8}{_RESET} "
+        f"{_DIM}{time_of(record)}{_RESET} {colour}{_safe(severity_of(record)):8}{_RESET} "
         f"{_DIM}{_safe(str(service))}{_RESET} {message}\n"
     )
 
@@ -188,37 +165,3 @@ def _safe(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
-
-
-def _time(record: LogRecord) -> str:
-    return format_tick((record.time_unix_nano or record.observed_time_unix_nano) // _NANOSECONDS)
-
-
-def _severity(record: LogRecord) -> str:
-    """The severity as given, else by its number's name."""
-    if record.severity_text:
-        return record.severity_text
-    try:
-        return SeverityNumber.Name(record.severity_number).removeprefix("SEVERITY_NUMBER_")
-    except ValueError:
-        return str(record.severity_number)
-
-
-def _mapping(pairs: Iterable[KeyValue]) -> dict[str, Json]:
-    return {pair.key: _plain(pair.value) for pair in pairs}
-
-
-def _plain(value: AnyValue) -> Json:
-    """An attribute's value as JSON has it: bytes in base64, numbers JSON cannot say as text."""
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    if kind == "array_value":
-        return [_plain(item) for item in value.array_value.values]
-    if kind == "kvlist_value":
-        return _mapping(value.kvlist_value.values)
-    if kind == "bytes_value":
-        return base64.b64encode(value.bytes_value).decode("ascii")
-    if kind == "double_value" and not math.isfinite(value.double_value):
-        return str(value.double_value)
-    return getattr(value, kind)

@@ -59,7 +59,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) 
     content_type = named.get("content-type", "").lower()
     html = _is_html(content_type, body)
     if status in _ACCEPTING and not html:
-        return _accepted(status, content_type, body, url)
+        return accepted(_response(content_type, body), body, _said(status, url))
     text = _html_text(body) if html else _text(content_type, body)
     if status in _REDIRECTS:
         text = f"redirects to {_target(named.get('location', ''))}"
@@ -77,6 +77,27 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) 
     if status in _REJECTING and not html:
         return Outcome(Verdict.REJECTED, reason)
     return Outcome(Verdict.BLOCKED, reason)
+
+
+def accepted(response: ExportLogsServiceResponse | None, body: bytes, said: str) -> Outcome:
+    """An acceptance, whole or in part; one that cannot be read is taken as whole.
+
+    Args:
+        response: The answer, None if its body is none.
+        body: What came, for a word about it.
+        said: Who answered what.
+    """
+    if response is None:
+        text = _printed(body)
+        return Outcome(
+            Verdict.DELIVERED, one_line(f"{said} with a body that is no OTLP response: {text}")
+        )
+    partial = response.partial_success
+    refused = max(0, partial.rejected_log_records)
+    if not refused and not partial.error_message:
+        return Outcome(Verdict.DELIVERED)
+    message = partial.error_message or "no reason given"
+    return Outcome(Verdict.DELIVERED, one_line(f"{said}: {message}"), refused=refused)
 
 
 def shown(url: str) -> str:
@@ -105,23 +126,6 @@ def _said(status: int, url: str) -> str:
     except ValueError:
         name = ""
     return f"{status}{' ' if name else ''}{name} from {shown(url)}"
-
-
-def _accepted(status: int, content_type: str, body: bytes, url: str) -> Outcome:
-    """An acceptance, whole or in part; one that cannot be read is taken as whole."""
-    response = _response(content_type, body)
-    if response is None:
-        text = _printed(body)
-        return Outcome(
-            Verdict.DELIVERED,
-            one_line(f"{_said(status, url)} with a body that is no OTLP response: {text}"),
-        )
-    partial = response.partial_success
-    refused = max(0, partial.rejected_log_records)
-    if not refused and not partial.error_message:
-        return Outcome(Verdict.DELIVERED)
-    message = partial.error_message or "no reason given"
-    return Outcome(Verdict.DELIVERED, one_line(f"{_said(status, url)}: {message}"), refused=refused)
 
 
 def _response(content_type: str, body: bytes) -> ExportLogsServiceResponse | None:

@@ -1,31 +1,36 @@
-"""OTLP over HTTP, in protobuf (OTLP specification 1.11, "OTLP/HTTP")."""
+"""OTLP over HTTP, in protobuf or JSON (OTLP specification 1.11, "OTLP/HTTP")."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from ssl import SSLContext
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import httpx
 
 from bridge import __version__
+from bridge.destinations.masking import Mask
 from bridge.destinations.otlp_answer import one_line, read_answer, shown
+from bridge.destinations.otlp_body import Compression, coder, too_large
 from bridge.destinations.tls import Tls, context, network_error_in, refusal_in
 from bridge.errors import ConfigError, proxy_error
 from bridge.model import Outcome, Verdict
 from bridge.payload import Request
 
-Compression = Literal["gzip", "none"]
+Protocol: TypeAlias = Literal["http/protobuf", "http/json"]
 
 LARGEST_ANSWER: Final = 4 * 1_048_576
 """Bytes of an answer that are read (OTLP specification, "OTLP/HTTP Response")."""
 
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_SHORTEST_SECRET: Final = 6
+_TYPES: Final[dict[Protocol, str]] = {
+    "http/protobuf": "application/x-protobuf",
+    "http/json": "application/json",
+}
 
 
 class OtlpHttp:
@@ -44,6 +49,8 @@ class OtlpHttp:
         compression: Compression,
         timeout: float,
         tls: Tls | SSLContext,
+        protocol: Protocol = "http/protobuf",
+        max_payload: int | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Prepare; nothing is sent yet.
@@ -52,22 +59,32 @@ class OtlpHttp:
             name: The configured name.
             url: The whole URL that logs are posted to.
             headers: Sent with every request; their values are taken as secrets.
-            compression: ``gzip`` sends the stored bytes as they are.
+            compression: Of protobuf, ``gzip`` sends the stored bytes as they are.
             timeout: Seconds for one send from first to last, connecting included.
             tls: How to trust the endpoint.
+            protocol: The encoding.
+            max_payload: The most bytes of a body, before compression.
             transport: Stands in for the network.
 
         Raises:
-            ConfigError: a header, a certificate file or the environment's proxy cannot be used.
+            ConfigError: a header, a certificate file or the environment's proxy cannot be used,
+                or zstd is not installed.
         """
         self._name = name
         self._url = url
-        self._gzip = compression == "gzip"
+        self._json = protocol == "http/json"
+        self._stored = protocol == "http/protobuf" and compression == "gzip"
+        self._code = coder(compression, name=name)
+        self._max_payload = max_payload
         self._timeout = timeout
-        self._secrets = tuple(_secrets(headers))
+        self._mask = Mask(headers)
         override = tls.server_name_override if isinstance(tls, Tls) else None
         self._extensions = {"sni_hostname": override} if override else {}
-        sent, trust = self._headers(headers), context(tls) if isinstance(tls, Tls) else tls
+        sent = self._headers(headers)
+        sent["Content-Type"] = _TYPES[protocol]
+        if compression != "none":
+            sent["Content-Encoding"] = compression
+        trust = context(tls) if isinstance(tls, Tls) else tls
         try:
             self._client = httpx.AsyncClient(
                 headers=sent,
@@ -84,13 +101,17 @@ class OtlpHttp:
         """See `Destination.name`."""
         return self._name
 
+    def too_large(self, request: Request) -> Outcome | None:
+        """The verdict on a request over ``max_payload``, without asking; None if it may go."""
+        return too_large(len(request.json) if self._json else request.size, self._max_payload)
+
     async def send(self, request: Request) -> Outcome:
         """See `Destination.send`."""
         seconds = self._timeout * request.patience
         try:
             # The client's own timeout starts anew with every byte; this one does not.
             async with asyncio.timeout(seconds):
-                return await self._post(request.gzip if self._gzip else request.raw, seconds)
+                return self.too_large(request) or await self._post(self._body(request), seconds)
         except (TimeoutError, httpx.TimeoutException):
             why = f"no answer from {shown(self._url)} within {seconds:g} s"
             return Outcome(Verdict.RETRY, why, own_fault=True)
@@ -100,6 +121,11 @@ class OtlpHttp:
     async def aclose(self) -> None:
         """See `Destination.aclose`."""
         await self._client.aclose()
+
+    def _body(self, request: Request) -> bytes:
+        if self._stored:
+            return request.gzip
+        return self._code(request.json if self._json else request.raw)
 
     async def _post(self, content: bytes, seconds: float) -> Outcome:
         async with self._client.stream(
@@ -111,8 +137,8 @@ class OtlpHttp:
                 if len(body) > LARGEST_ANSWER:
                     del body[LARGEST_ANSWER:]
                     break
-        answered = {name: self._masked(value) for name, value in response.headers.items()}
-        return read_answer(response.status_code, answered, self._masked_bytes(body), self._url)
+        answered = {name: self._mask.text(value) for name, value in response.headers.items()}
+        return read_answer(response.status_code, answered, self._mask.body(bytes(body)), self._url)
 
     def _failure(self, error: Exception) -> Outcome:
         """No answer: the network's trouble passes, a refused certificate or setting does not."""
@@ -134,7 +160,7 @@ class OtlpHttp:
                 Verdict.BLOCKED,
                 f"a request to {shown(self._url)} failed: {type(error).__name__}: {error}",
             )
-        return replace(outcome, reason=one_line(self._masked(outcome.reason)))
+        return replace(outcome, reason=one_line(self._mask.text(outcome.reason)))
 
     def _headers(self, given: Mapping[str, str]) -> httpx.Headers:
         """The configured headers, under the ones that the protocol sets."""
@@ -148,30 +174,7 @@ class OtlpHttp:
         headers = httpx.Headers(
             [(name.encode("ascii"), value.encode("latin-1")) for name, value in given.items()]
         )
-        headers["Content-Type"] = "application/x-protobuf"
         headers["User-Agent"] = f"fal-log-bridge/{__version__}"
         headers["Accept-Encoding"] = "identity"
         headers.pop("Content-Encoding", None)
-        if self._gzip:
-            headers["Content-Encoding"] = "gzip"
         return headers
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "*" * len(secret))
-        return text
-
-    def _masked_bytes(self, body: bytearray) -> bytes:
-        """The same in an answer; equal length keeps its protobuf readable."""
-        masked = bytes(body)
-        for secret in self._secrets:
-            for form in {secret.encode("latin-1"), secret.encode()}:
-                masked = masked.replace(form, b"*" * len(form))
-        return masked
-
-
-def _secrets(headers: Mapping[str, str]) -> Iterator[str]:
-    """What an answer must not be quoted with: header values, and the credential of a scheme."""
-    for value in headers.values():
-        credential = value.rpartition(" ")[2]
-        yield from (secret for secret in (value, credential) if len(secret) >= _SHORTEST_SECRET)

@@ -54,6 +54,38 @@ def context(tls: Tls) -> ssl.SSLContext:
     return built
 
 
+@dataclass(frozen=True, slots=True)
+class Pem:
+    """The same as bytes, for libraries with a TLS of their own: PEM text, None for nothing."""
+
+    ca: bytes
+    cert: bytes | None = None
+    key: bytes | None = None
+
+
+def pem(tls: Tls) -> Pem:
+    """What to trust and what to show, as `context` has it.
+
+    Raises:
+        ConfigError: as `context`, or the CA certificates are only known by a folder.
+    """
+    trust = context(tls)
+    if tls.ca_file is not None:
+        ca = tls.ca_file.read_bytes()
+    else:
+        ders = trust.get_ca_certs(binary_form=True)
+        ca = "".join(map(ssl.DER_cert_to_PEM_cert, ders)).encode()
+    if not ca:
+        raise ConfigError(
+            "a folder of CA certificates cannot be used here",
+            where="SSL_CERT_DIR",
+            hint="name a file of them by tls.ca_file or SSL_CERT_FILE",
+        )
+    if tls.cert_file is None:
+        return Pem(ca)
+    return Pem(ca, tls.cert_file.read_bytes(), (tls.key_file or tls.cert_file).read_bytes())
+
+
 def refusal_in(error: BaseException) -> str:
     """The TLS refusal behind an error: a bad certificate, or an alert from the other side.
 

@@ -8,7 +8,8 @@ The promise, in words:
 3. Batches are numbered from 1 upward in the order they become visible; a number is never used
    again, not even after every batch is gone or the process restarted.
 4. A destination's cursor moves only by `advance`; positions and cursors never move back.
-5. A batch is removed only when every destination in use has passed it.
+5. A batch is removed only when every destination has passed it that was ever attached, whether it
+   is in use, paused or no longer configured, and that nobody has forgotten by command.
 6. ``max_bytes`` bounds the live batches. At the bound only `append` is refused (`JournalFull`,
    nothing moved); cursors, dead letters and clean-up go on, so that the journal empties.
 7. One process at a time. A corrupt, foreign or newer file stops the start and is never replaced;
@@ -28,9 +29,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Gap, Tick
+
+DROPPED: Final = -1
+"""The batch number of an entry that was dropped by rule: it is known, and in no batch."""
 
 
 class Start(StrEnum):
@@ -55,7 +59,11 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What one destination has still to deliver."""
+    """What one destination has still to deliver, and its dead letters.
+
+    ``bytes`` are those of the batches, compressed; ``dead_letter_bytes`` count towards the bound of
+    all dead letters.
+    """
 
     destination: str
     cursor: int
@@ -63,17 +71,27 @@ class Backlog:
     records: int
     oldest: Tick | None
     dead_letters: int = 0
+    bytes: int = 0
+    dead_letter_bytes: int = 0
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The journal at one moment: live batch bytes, dead letters, the state of each destination."""
+    """The journal at one moment: live batch bytes, dead letters, the state of each destination.
+
+    ``backlogs`` are those of the destinations in use. ``unused`` are the others, which hold their
+    batches too and deliver nothing.
+    """
 
     live_bytes: int
     max_bytes: int
     last_seq: int
     dead_letters: int
     backlogs: tuple[Backlog, ...]
+    dead_letter_bytes: int = 0
+    dead_letters_max_bytes: int = 0
+    unused: tuple[Backlog, ...] = ()
 
 
 class Journal(Protocol):
@@ -125,11 +143,10 @@ class Journal(Protocol):
     async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:
         """Put a destination in use and return its cursor.
 
-        A new one starts where ``start`` says; one that was out of use while batches behind its
-        cursor were removed starts at the oldest batch.
+        A new one starts where ``start`` says; a known one goes on where it was.
 
-        Attach every destination before the first `append` or `advance`: those remove what the
-        destinations in use have passed, and a cursor from an earlier run holds nothing by itself.
+        Attach every destination before the first `append` or `advance`: those remove what all known
+        destinations have passed, and a new one is not among them yet.
         """
         ...
 
@@ -150,12 +167,13 @@ class Journal(Protocol):
     ) -> None:
         """Move a destination's cursor and store its dead letters; remove what all have passed.
 
-        ``replayed`` are the uids of dead letters that were delivered after all: they are removed.
-        A dead letter that is refused again keeps its place, with the new reason, and is no longer
-        wished for.
+        ``replayed`` are the uids of dead letters that were delivered after all: they are removed,
+        before the new ones come. A dead letter that is refused again keeps its place, with the new
+        reason, answer and time, and is no longer wished for; it is never refused for its size.
 
         Raises:
-            DeadLettersFull: the new dead letters do not fit; nothing was stored or moved.
+            DeadLettersFull: the new dead letters do not fit, and there are others already; nothing
+                was stored or moved.
         """
         ...
 

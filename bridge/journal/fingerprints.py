@@ -49,7 +49,7 @@ def unknown(
 def remember(
     db: sqlite3.Connection, app_id: int, missing: Sequence[Identified], seqs: Iterable[int]
 ) -> None:
-    """Store the fingerprints of new entries, each with the number of its batch."""
+    """Store the fingerprints of new entries, each with its batch, or as dropped."""
     dated: list[tuple[int, Tick, bytes, int]] = []
     undated: list[tuple[int, Tick, bytes, int]] = []
     for item, seq in zip(missing, seqs, strict=False):  # the records of gaps come after
@@ -70,17 +70,17 @@ def note_read(
     db: sqlite3.Connection,
     app_id: int,
     walk: Append,
-    missing: Sequence[Identified],
+    kept: Sequence[Identified],
     *,
-    seqs: Sequence[int],
+    seqs: tuple[int, int],
     now: Tick,
 ) -> None:
-    """Store which walk filled these batches."""
+    """Store which walk filled the batches from the first to the last with the kept entries."""
     read = walk.read
     figures = (app_id, read.kind, read.floor, read.ceiling, read.at, read.pages, now)
     db.execute(
         "INSERT INTO reads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (seqs[0], seqs[-1], *figures, len(missing), len(missing), *rules.lateness(read, missing)),
+        (*seqs, *figures, len(kept), len(kept), *rules.lateness(read, kept)),
     )
 
 

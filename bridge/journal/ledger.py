@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bridge.errors import JournalUnusable
-from bridge.journal import opening, store, trouble
+from bridge.journal import DROPPED, letters, opening, store, trouble
 from bridge.journal.lock import is_held
-from bridge.model import AppRecord, Gap, GapKind, Read, ReadKind, Tick
+from bridge.model import AppRecord, DeadLetter, Gap, GapKind, Read, ReadKind, Tick
 
 _FEW: Final = 16
 """How many fingerprints `Ledger.uids_with_prefix` shows: enough to say that it is ambiguous."""
@@ -35,13 +34,18 @@ class AppStanding:
 class Found:
     """A journaled entry; ``seq`` 0: stored before the ledger kept batch numbers.
 
-    Not ``dated``: its tick is borrowed.
+    `DROPPED` as ``seq``: dropped by rule. Not ``dated``: its tick is borrowed.
     """
 
     app: str
     tick: Tick
     seq: int
     dated: bool
+
+    @property
+    def dropped(self) -> bool:
+        """Whether a rule dropped it: it is known, and in no batch."""
+        return self.seq == DROPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class ReadRecord:
 
 @dataclass(frozen=True, slots=True)
 class DestinationStanding:
-    """What a destination has still to deliver, ``bytes`` compressed.
+    """What a destination has still to deliver, ``bytes`` compressed, and its dead letters.
 
     ``in_use``: by the running bridge, else by the last one that ran.
     """
@@ -69,6 +73,8 @@ class DestinationStanding:
     bytes: int
     oldest: Tick | None
     dead_letters: int
+    dead_letter_bytes: int = 0
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,19 @@ class Refusal:
     uid: str
     reason: str
     refused_at: Tick
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLetter:
+    """A dead letter with its ``place`` in the order of coming, and what it counts for in bytes.
+
+    ``replay``: a person wants it sent again.
+    """
+
+    place: int
+    letter: DeadLetter
+    size: int
+    replay: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +136,7 @@ class Ledger:
             JournalUnusable: missing, unreadable, foreign, of another schema version, or corrupt.
         """
         path = path.absolute()
-        try:
-            opening.check_header(path)
-            db = opening.connected(path, connect, mode="ro")
-        except FileNotFoundError as error:
-            raise JournalUnusable(
-                "there is no journal",
-                where=str(path),
-                hint="run the bridge first, or name its journal.path",
-            ) from error
-        except OSError as error:
-            raise _unreadable(error.strerror or str(error), path) from error
-        except sqlite3.Error as error:
-            raise _unusable(error, path) from error
-        try:
-            _check_version(db, path)
-        except BaseException:
-            db.close()
-            raise
-        return cls(path, db)
+        return cls(path, opening.existing(path, connect, mode="ro"))
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +154,7 @@ class Ledger:
         try:
             return is_held(self._path)
         except OSError as error:
-            raise _unreadable(error.strerror or str(error), self._path) from error
+            raise trouble.unreadable(error, self._path) from error
 
     def apps(self) -> tuple[AppStanding, ...]:
         """Every app that was ever begun, by name."""
@@ -174,7 +175,7 @@ class Ledger:
         )
 
     def fingerprints(self, app: str, floor: Tick, ceiling: Tick) -> dict[bytes, int]:
-        """The batch of every journaled entry of ``[floor, ceiling)``, by uid.
+        """The batch of every journaled entry of ``[floor, ceiling)``, by uid, or `DROPPED`.
 
         Entries without a time are in it by the tick they borrowed. Held in memory as a whole, some
         150 bytes for each entry: a million entries are fine, larger windows are for the caller to
@@ -239,26 +240,24 @@ class Ledger:
         return None
 
     def destinations(self) -> tuple[DestinationStanding, ...]:
-        """Every destination that was ever attached, by name."""
-        rows = self._rows(
-            """
-            SELECT destination, cursor, in_use,
-                   coalesce(last.records_through - first.records_through + first.records, 0),
-                   coalesce(last.bytes_through - first.bytes_through + length(first.gzip), 0),
-                   first.journaled_at,
-                   (SELECT count(*) FROM dead_letters
-                    WHERE dead_letters.destination = cursors.destination)
-            FROM cursors
-            LEFT JOIN batches AS first
-                ON first.seq = (SELECT min(seq) FROM batches WHERE seq > cursor)
-            LEFT JOIN batches AS last
-                ON first.seq IS NOT NULL AND last.seq = (SELECT max(seq) FROM batches)
-            ORDER BY destination
-            """
-        )
+        """Every destination that was ever attached and is not forgotten, by name."""
+        try:
+            known = store.standings(self._db)
+        except sqlite3.Error as error:
+            raise trouble.unusable(error, self._path) from error
         return tuple(
-            DestinationStanding(name, cursor, bool(in_use), *rest)
-            for name, cursor, in_use, *rest in rows
+            DestinationStanding(
+                name=one.destination,
+                cursor=one.cursor,
+                in_use=in_use,
+                records=one.records,
+                bytes=one.bytes,
+                oldest=one.oldest,
+                dead_letters=one.dead_letters,
+                dead_letter_bytes=one.dead_letter_bytes,
+                paused=one.paused,
+            )
+            for one, in_use in known
         )
 
     def acknowledged(self, destination: str, seq: int) -> Tick | None:
@@ -279,6 +278,24 @@ class Ledger:
             "SELECT destination, uid, reason, refused_at FROM dead_letters ORDER BY id"
         )
         return tuple(Refusal(*row) for row in rows if row[1] in wanted)
+
+    def dead_letters(
+        self, *, destination: str | None = None, uid: str = "", after: int = 0, limit: int
+    ) -> tuple[KeptLetter, ...]:
+        """The first dead letters behind a place, of one destination or all, whose uid begins so."""
+        rows = self._rows(
+            f"""
+            SELECT id, size, replay, {letters.COLUMNS} FROM dead_letters
+            WHERE id > :after AND (:destination IS NULL OR destination = :destination)
+            AND substr(uid, 1, length(:uid)) = :uid
+            ORDER BY id LIMIT :limit
+            """,  # noqa: S608 - a constant
+            {"destination": destination, "uid": uid, "after": after, "limit": limit},
+        )
+        return tuple(
+            KeptLetter(place, DeadLetter(*fields), size, bool(replay))
+            for place, size, replay, *fields in rows
+        )
 
     def lateness(self, app: str) -> Lateness | None:
         """How late the entries came that sweeps found, as far as their reads are still known."""
@@ -316,46 +333,15 @@ class Ledger:
         )
 
     def live_bytes(self) -> int:
-        """Compressed bytes of the batches that a destination in use has not passed."""
+        """Compressed bytes of the batches that a destination has not passed."""
         try:
             return store.live_bytes(self._db)
         except sqlite3.Error as error:
-            raise _unusable(error, self._path) from error
+            raise trouble.unusable(error, self._path) from error
 
     def _rows(self, sql: str, parameters: Any = ()) -> Iterator[Any]:
         try:
             with closing(self._db.execute(sql, parameters)) as rows:
                 yield from rows
         except sqlite3.Error as error:
-            raise _unusable(error, self._path) from error
-
-
-def _check_version(db: sqlite3.Connection, path: Path) -> None:
-    """Refuse an older or a newer schema as the write-ahead log has it, and a broken one."""
-    try:
-        version = opening.schema_version(db)
-        if version == opening.SCHEMA_VERSION:
-            db.execute("SELECT 1 FROM apps, seen, undated, batches, cursors LIMIT 1").close()
-            return
-    except sqlite3.Error as error:
-        raise _unusable(error, path) from error
-    raise JournalUnusable(
-        f"written with schema version {version}, this program knows {opening.SCHEMA_VERSION}",
-        where=str(path),
-        hint="an older journal is brought up to date when the bridge starts; "
-        "a newer one needs the version that wrote it",
-    )
-
-
-def _unusable(error: sqlite3.Error, path: Path) -> JournalUnusable:
-    return JournalUnusable(
-        f"the journal cannot be read: {error}", where=str(path), hint=trouble.hint(error)
-    )
-
-
-def _unreadable(why: str, path: Path) -> JournalUnusable:
-    return JournalUnusable(
-        f"the journal cannot be read: {why}",
-        where=str(path),
-        hint="run this as the user that the bridge runs as",
-    )
+            raise trouble.unusable(error, self._path) from error

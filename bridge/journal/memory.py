@@ -11,8 +11,9 @@ from itertools import chain
 
 from bridge.clock import Clock
 from bridge.errors import JournalError
-from bridge.journal import Backlog, Stats, rules
+from bridge.journal import DROPPED, Backlog, Start, Stats, Wishes, rules
 from bridge.model import (
+    ALL_DROPPED,
     Anchor,
     Append,
     Appended,
@@ -83,7 +84,9 @@ class Contents:
     batches: list[Batch] = field(default_factory=list)
     last_seq: int = 0
     cursors: dict[str, int] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
     dead_letters: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
+    replay: set[tuple[str, str]] = field(default_factory=set)
 
 
 class MemoryJournal:
@@ -95,12 +98,14 @@ class MemoryJournal:
         max_bytes: int,
         clock: Clock,
         ledger_bytes: int = rules.LEDGER_BYTES,
+        dead_letters_max_bytes: int = rules.DEAD_LETTER_BYTES,
         contents: Contents | None = None,
     ) -> None:
         """``contents`` are another one's, to stand for a file opened again."""
         self.contents = contents or Contents()
         self._max_bytes = max_bytes
         self._ledger_bytes = ledger_bytes
+        self._dead_letters_max_bytes = dead_letters_max_bytes
         self._clock = clock
         self._in_use: set[str] = set()
         self._closed = False
@@ -112,6 +117,7 @@ class MemoryJournal:
             max_bytes=self._max_bytes,
             clock=self._clock,
             ledger_bytes=self._ledger_bytes,
+            dead_letters_max_bytes=self._dead_letters_max_bytes,
             contents=deepcopy(self.contents),
         )
         twin._in_use = set(self._in_use)
@@ -146,9 +152,8 @@ class MemoryJournal:
         """See `Journal.append`."""
         await self._turn()
         record = self._app(append.app)
-        self._remove_passed()
         if not self._has_room():
-            raise rules.full(self._max_bytes, self._furthest_behind(), where=append.app)
+            raise rules.full(self._max_bytes, self._holder(), where=append.app)
         seen = self.contents.seen[append.app]
         entries = rules.distinct(append.found)
         missing = {key: item for key, item in entries.items() if key not in seen}
@@ -156,18 +161,21 @@ class MemoryJournal:
         made = rules.gap_changes(
             append, {key: (kept.gap, kept.closed_at is None) for key, kept in known.items()}
         )
-        seqs = self._store(append, list(missing.values()), made.new)
-        for (key, item), seq in zip(missing.items(), seqs, strict=False):
+        before = self.contents.last_seq
+        places = self._store(append, list(missing.values()), made.new)
+        for (key, item), seq in zip(missing.items(), places, strict=False):
             seen[key] = Fingerprint(item.tick, seq)
-        self._keep_gaps(append.app, made, seqs[len(missing) :])
+        self._keep_gaps(append.app, made, places[len(missing) :])
         standing = rules.standing_after(record, append, added=len(missing), gaps=made)
         if standing is not None:
             self.contents.apps[append.app] = standing
+        self._remove_passed()
         self._announce()
         return Appended(
             added=len(missing),
             known=len(entries) - len(missing),
-            last_seq=seqs[-1] if seqs else None,
+            last_seq=None if self.contents.last_seq == before else self.contents.last_seq,
+            dropped=places.count(DROPPED),
         )
 
     async def gaps(self, app: str) -> Sequence[Gap]:
@@ -196,15 +204,14 @@ class MemoryJournal:
         }
         self._drop_spent_reads()
 
-    async def attach(self, destination: str) -> int:
+    async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:
         """See `Journal.attach`."""
         await self._turn()
         self._in_use.add(destination)
         batches = self.contents.batches
-        start = batches[0].seq - 1 if batches else self.contents.last_seq
-        cursor = max(start, self.contents.cursors.get(destination, start))
-        self.contents.cursors[destination] = cursor
-        return cursor
+        oldest = batches[0].seq - 1 if batches else self.contents.last_seq
+        first = self.contents.last_seq if start is Start.NOW else oldest
+        return self.contents.cursors.setdefault(destination, first)
 
     async def read(self, after: int, *, max_batches: int, max_size: int) -> Sequence[Batch]:
         """See `Journal.read`."""
@@ -219,15 +226,17 @@ class MemoryJournal:
         return tuple(taken)
 
     async def advance(
-        self, destination: str, cursor: int, dead_letters: Sequence[DeadLetter] = ()
+        self,
+        destination: str,
+        cursor: int,
+        dead_letters: Sequence[DeadLetter] = (),
+        replayed: Sequence[str] = (),
     ) -> None:
         """See `Journal.advance`."""
         await self._turn()
-        if destination not in self._in_use:
-            raise rules.not_attached(destination)
+        self._check_in_use(destination)
         rules.check_cursor(destination, cursor, self.contents.last_seq)
-        for letter in dead_letters:
-            self.contents.dead_letters.setdefault((letter.destination, letter.uid), letter)
+        self._keep_letters(destination, dead_letters, replayed)
         before = self.contents.cursors[destination]
         if cursor > before:
             self.contents.cursors[destination] = cursor
@@ -236,6 +245,20 @@ class MemoryJournal:
             )
         self._remove_passed()
         self._announce()
+
+    async def wishes(self, destination: str, *, max_size: int) -> Wishes:
+        """See `Journal.wishes`."""
+        await self._turn()
+        self._check_in_use(destination)
+        wished: list[DeadLetter] = []
+        size = 0
+        for key, letter in self.contents.dead_letters.items():
+            if letter.destination == destination and key in self.contents.replay:
+                size += len(letter.gzip)
+                if wished and size > max_size:
+                    break
+                wished.append(letter)
+        return Wishes(destination in self.contents.paused, tuple(wished))
 
     async def wait_for_batch(self, after: int) -> None:
         """See `Journal.wait_for_batch`."""
@@ -248,12 +271,16 @@ class MemoryJournal:
     async def stats(self) -> Stats:
         """See `Journal.stats`."""
         await self._turn()
+        unused = self.contents.cursors.keys() - self._in_use
         return Stats(
             live_bytes=self._live_bytes(),
             max_bytes=self._max_bytes,
             last_seq=self.contents.last_seq,
             dead_letters=len(self.contents.dead_letters),
-            backlogs=tuple(self._backlog(destination) for destination in sorted(self._in_use)),
+            backlogs=tuple(self._backlog(name) for name in sorted(self._in_use)),
+            dead_letter_bytes=sum(map(rules.letter_size, self.contents.dead_letters.values())),
+            dead_letters_max_bytes=self._dead_letters_max_bytes,
+            unused=tuple(self._backlog(name) for name in sorted(unused)),
         )
 
     async def aclose(self) -> None:
@@ -288,27 +315,38 @@ class MemoryJournal:
     def _store(
         self, append: Append, missing: Sequence[Identified], gaps: Sequence[Gap]
     ) -> list[int]:
-        """Store what is new as batches; returns for each record the number of its batch."""
+        """Store what is new as batches; returns the places of entries, then of gaps."""
         if not missing and not gaps:
             return []
         encoded = append.encode(missing, gaps)
         rules.check_encoded(append.app, missing, gaps, encoded)
         first = self.contents.last_seq + 1
-        for batch in encoded:
+        stored = list(enumerate((one for one in encoded if one != ALL_DROPPED), start=first))
+        places = rules.places(missing, gaps, stored)
+        if stored:
+            self._note(append, missing, places, stored)
+        return places
+
+    def _note(
+        self,
+        append: Append,
+        missing: Sequence[Identified],
+        places: Sequence[int],
+        stored: Sequence[tuple[int, Encoded]],
+    ) -> None:
+        for _, batch in stored:
             self._add(append.app, batch)
+        kept = [item for item, seq in zip(missing, places, strict=False) if seq != DROPPED]
         self.contents.reads.append(
             Noted(
                 app=append.app,
                 read=append.read,
                 journaled_at=self._clock.now(),
-                added=len(missing),
-                first_seq=first,
-                last_seq=self.contents.last_seq,
-                late_by=rules.lateness(append.read, missing),
+                added=len(kept),
+                first_seq=stored[0][0],
+                last_seq=stored[-1][0],
+                late_by=rules.lateness(append.read, kept),
             )
-        )
-        return list(
-            rules.numbers((seq, batch.records) for seq, batch in enumerate(encoded, start=first))
         )
 
     def _add(self, app: str, encoded: Encoded) -> None:
@@ -379,7 +417,7 @@ class MemoryJournal:
         return [batch for batch in self.contents.batches if batch.seq > seq]
 
     def _passed(self) -> int:
-        return min((self.contents.cursors[name] for name in self._in_use), default=0)
+        return min(self.contents.cursors.values(), default=0)
 
     def _remove_passed(self) -> None:
         self.contents.batches = self._after(self._passed())
@@ -390,18 +428,52 @@ class MemoryJournal:
     def _has_room(self) -> bool:
         return self._live_bytes() < self._max_bytes
 
-    def _furthest_behind(self) -> str:
+    def _holder(self) -> rules.Holder | None:
         cursors = self.contents.cursors
-        return min(self._in_use, key=lambda name: (cursors[name], name), default="")
+        if not cursors:
+            return None
+        name = min(cursors, key=lambda name: (cursors[name], name))
+        return rules.Holder(name, name in self._in_use, name in self.contents.paused)
+
+    def _check_in_use(self, destination: str) -> None:
+        if destination not in self._in_use:
+            raise rules.not_attached(destination)
+
+    def _keep_letters(
+        self, destination: str, letters: Sequence[DeadLetter], replayed: Sequence[str]
+    ) -> None:
+        kept = dict(self.contents.dead_letters)
+        for uid in replayed:
+            kept.pop((destination, uid), None)
+        before = len(kept)
+        fresh = set()
+        for letter in rules.storable(destination, letters):
+            key = (destination, letter.uid)
+            fresh.add(key)
+            known = kept.get(key, letter)
+            kept[key] = replace(letter, seq=known.seq, gzip=known.gzip)
+        size = sum(map(rules.letter_size, kept.values()))
+        if before and len(kept) > before and size > self._dead_letters_max_bytes:
+            raise rules.dead_letters_full(
+                destination, len(kept) - before, self._dead_letters_max_bytes
+            )
+        self.contents.dead_letters = kept
+        self.contents.replay = (self.contents.replay & kept.keys()) - fresh
 
     def _backlog(self, destination: str) -> Backlog:
         cursor = self.contents.cursors[destination]
         ahead = self._after(cursor)
+        letters = [
+            one for one in self.contents.dead_letters.values() if one.destination == destination
+        ]
         return Backlog(
             destination=destination,
             cursor=cursor,
             batches=len(ahead),
             records=sum(batch.records for batch in ahead),
             oldest=ahead[0].journaled_at if ahead else None,
-            dead_letters=sum(name == destination for name, _ in self.contents.dead_letters),
+            dead_letters=len(letters),
+            bytes=sum(len(batch.gzip) for batch in ahead),
+            dead_letter_bytes=sum(map(rules.letter_size, letters)),
+            paused=destination in self.contents.paused,
         )

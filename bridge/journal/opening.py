@@ -24,12 +24,13 @@ from bridge.journal import trouble
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 APPLICATION_ID: Final = 0x664C424A  # "fLBJ", SQLite's mark of whose file it is
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">60xI4xI")  # user_version, application_id ("Database Header")
-_UPGRADES: Final = {1: "upgrade_2.sql"}
+_UPGRADES: Final = {1: "upgrade_2.sql", 2: "upgrade_3.sql"}
 """By the version they start from; each ends one version higher."""
+_BUSY_TIMEOUT: Final = 10.0
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 
 
@@ -125,6 +126,52 @@ def _refuse_newer(version: int, path: Path) -> None:
         )
 
 
+def existing(path: Path, connect: Connect, *, mode: str) -> sqlite3.Connection:
+    """A connection to a journal at an absolute path as it is: not made, checked or upgraded.
+
+    For who looks or writes beside a running bridge; the lock is not asked for.
+
+    Raises:
+        JournalUnusable: missing, unreadable, foreign, of another schema version, or corrupt.
+    """
+    try:
+        check_header(path)
+        db = connected(path, connect, mode=mode)
+    except FileNotFoundError as error:
+        raise JournalUnusable(
+            "there is no journal",
+            where=str(path),
+            hint="run the bridge first, or name its journal.path",
+        ) from error
+    except OSError as error:
+        raise trouble.unreadable(error, path) from error
+    except sqlite3.Error as error:
+        raise trouble.unusable(error, path) from error
+    try:
+        _check_version(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check_version(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse an older or a newer schema as the write-ahead log has it, and a broken one."""
+    try:
+        version = schema_version(db)
+        if version == SCHEMA_VERSION:
+            db.execute("SELECT 1 FROM apps, seen, undated, batches, cursors LIMIT 1").close()
+            return
+    except sqlite3.Error as error:
+        raise trouble.unusable(error, path) from error
+    raise JournalUnusable(
+        f"written with schema version {version}, this program knows {SCHEMA_VERSION}",
+        where=str(path),
+        hint="an older journal is brought up to date when the bridge starts; "
+        "a newer one needs the version that wrote it",
+    )
+
+
 def _check_content(path: Path, connect: Connect) -> None:
     with closing(connected(path, connect, mode="ro")) as db:
         _refuse_newer(schema_version(db), path)
@@ -157,9 +204,15 @@ def _upgrade(db: sqlite3.Connection) -> None:
 
 
 def connected(path: Path, connect: Connect, *, mode: str) -> sqlite3.Connection:
-    """Transactions are ours alone (no implicit ones); the worker's thread is not the opener's."""
+    """Transactions are ours alone (no implicit ones); the worker's thread is not the opener's.
+
+    Who finds another process writing waits for it: a command beside a running bridge, and the
+    bridge beside a command. Both write in short transactions.
+    """
     uri = f"{path.as_uri()}?mode={mode}"
-    return connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    return connect(
+        uri, uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
 
 
 def _text(name: str) -> str:

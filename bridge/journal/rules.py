@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shlex
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from statistics import median_high
 from typing import Final, TypeAlias
 
-from bridge.errors import JournalError, JournalFull
+from bridge.errors import DeadLettersFull, JournalError, JournalFull
+from bridge.journal import DROPPED
 from bridge.model import (
+    ALL_DROPPED,
     SECOND,
     Append,
     AppRecord,
+    DeadLetter,
     Encoded,
     Gap,
     GapKey,
@@ -32,6 +37,9 @@ An idle app then costs at most one disk write a minute, a crash a minute of re-r
 
 LEDGER_BYTES: Final = 1 << 30
 """How large the ledger may grow where nothing else is said: some 26 million entries."""
+
+DEAD_LETTER_BYTES: Final = 1 << 28
+"""How many bytes of dead letters are kept where nothing else is said."""
 
 FINGERPRINT_BYTES: Final = 40
 """What one fingerprint takes in the file (measured: 39, in time order or with a third late).
@@ -54,6 +62,32 @@ class GapChanges:
 
     def __bool__(self) -> bool:
         return bool(self.new or self.raised or self.closed)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The destination that is furthest behind, and so keeps the oldest batches."""
+
+    destination: str
+    in_use: bool
+    paused: bool
+
+    @property
+    def mend(self) -> str:
+        """What makes room."""
+        name = self.destination
+        word = shlex.quote(name)
+        if not self.in_use:
+            return (
+                f"destination {name} is no longer configured: put it back or run "
+                f"`fal-log-bridge destinations forget {word}`"
+            )
+        if self.paused:
+            return (
+                f"destination {name} is paused: run `fal-log-bridge destinations resume {word}`, "
+                "or raise journal.max_bytes"
+            )
+        return f"destination {name} is furthest behind: mend it, or raise journal.max_bytes"
 
 
 def distinct(found: Iterable[Identified]) -> dict[Key, Identified]:
@@ -91,9 +125,23 @@ def gap_changes(walk: Append, known: Mapping[GapKey, tuple[Gap, bool]]) -> GapCh
     )
 
 
-def numbers(batches: Iterable[tuple[int, int]]) -> Iterator[int]:
-    """For each record of an encoding its batch, from the (number, records) of the batches."""
-    return chain.from_iterable(repeat(seq, records) for seq, records in batches)
+def places(
+    missing: Sequence[Identified], gaps: Sequence[Gap], stored: Sequence[tuple[int, Encoded]]
+) -> list[int]:
+    """For each entry, then for each gap, its batch; `DROPPED` for an entry that none names.
+
+    ``stored`` are the batches of a checked encoding with their numbers. The records of gaps are
+    the last ones.
+    """
+    records = list(chain.from_iterable(repeat(seq, batch.records) for seq, batch in stored))
+    if stored and all(batch.uids is None for _, batch in stored):
+        return records
+    named: defaultdict[bytes, deque[int]] = defaultdict(deque)
+    for seq, batch in stored:
+        for uid in batch.uids or ():
+            named[uid].append(seq)
+    entries = [named[one.uid].popleft() if named.get(one.uid) else DROPPED for one in missing]
+    return entries + records[len(records) - len(gaps) :]
 
 
 def lateness(read: Read, missing: Sequence[Identified]) -> tuple[Tick | None, Tick | None]:
@@ -136,14 +184,44 @@ def standing_after(
 def check_encoded(
     app: str, missing: Sequence[Identified], gaps: Sequence[Gap], encoded: Sequence[Encoded]
 ) -> None:
-    """Refuse an encoding that does not hold everything: the fingerprints would hide the loss."""
-    records = sum(batch.records for batch in encoded)
-    if records != len(missing) + len(gaps):
+    """Refuse an encoding that does not hold everything: the fingerprints would hide the loss.
+
+    Where batches name their entries, an entry that is not named counts as dropped by rule. So all
+    batches must name them, only entries that are to be stored, each once; a batch that names some
+    must have a record for them, at most one for each; and what was dropped altogether must be said.
+    """
+    if all(batch.uids is None for batch in encoded):
+        records = sum(batch.records for batch in encoded)
+        wrong = "" if records == len(missing) + len(gaps) else f"as {records} records"
+    elif list(encoded) == [ALL_DROPPED]:
+        wrong = "as dropped by rule" if gaps else ""
+    else:
+        wrong = _wrongly_named(missing, gaps, encoded)
+    if wrong:
         raise JournalError(
-            f"{len(missing)} entries and {len(gaps)} gaps were encoded as {records} records; "
-            "nothing was stored",
+            f"{len(missing)} entries and {len(gaps)} gaps were encoded {wrong}; nothing was stored",
             where=app,
         )
+
+
+def _wrongly_named(
+    missing: Sequence[Identified], gaps: Sequence[Gap], encoded: Sequence[Encoded]
+) -> str:
+    """What is wrong with batches that name their entries, empty for nothing."""
+    if any(batch.uids is None for batch in encoded):
+        return "in batches of which only some name their entries"
+    strangers = Counter(chain.from_iterable(batch.uids or () for batch in encoded))
+    strangers.subtract(one.uid for one in missing)
+    if any(times > 0 for times in strangers.values()):
+        return "as others, or as some of them twice"
+    left = len(gaps)
+    for batch in reversed(encoded):
+        of_gaps = min(left, batch.records)
+        left -= of_gaps
+        own, named = batch.records - of_gaps, len(batch.uids or ())
+        if batch.records < 1 or own > named or (named and not own):
+            return f"as {own} records that name {named} entries"
+    return f"without {left} of the gaps" if left else ""
 
 
 def check_cursor(destination: str, cursor: int, last_seq: int) -> None:
@@ -152,6 +230,37 @@ def check_cursor(destination: str, cursor: int, last_seq: int) -> None:
         raise JournalError(
             f"the cursor cannot go to {cursor}, the newest batch is {last_seq}", where=destination
         )
+
+
+def storable(destination: str, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """Dead letters as they are stored: text that UTF-8 cannot say is written out."""
+    kept = []
+    for letter in letters:
+        if letter.destination != destination:
+            raise JournalError(
+                f"a dead letter of {letter.destination} is not its to store", where=destination
+            )
+        kept.append(replace(letter, reason=_utf8(letter.reason), answer=_utf8(letter.answer)))
+    return kept
+
+
+def letter_size(letter: DeadLetter) -> int:
+    """The bytes that a dead letter counts for."""
+    return len(letter.gzip) + len(letter.reason.encode()) + len(letter.answer.encode())
+
+
+def dead_letters_full(destination: str, new: int, max_bytes: int) -> DeadLettersFull:
+    """The error for new dead letters that do not fit."""
+    return DeadLettersFull(
+        f"the dead letters are full ({max_bytes:,} bytes): {new:,} more do not fit",
+        where=destination,
+        hint="replay, or export and drop, what `fal-log-bridge dead-letters list` shows; "
+        "or raise journal.dead_letters_max_bytes",
+    )
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def unknown_app(name: str) -> JournalError:
@@ -164,16 +273,11 @@ def not_attached(destination: str) -> JournalError:
     return JournalError("the destination is not attached", where=destination)
 
 
-def full(max_bytes: int, held_by: str, *, where: str = "") -> JournalFull:
-    """The error for an append at the bound; ``held_by`` is empty when no destination is in use."""
-    hint = (
-        f"destination {held_by} is furthest behind: mend it, or raise journal.max_bytes"
-        if held_by
-        else "no destination is in use"
-    )
+def full(max_bytes: int, holder: Holder | None, *, where: str = "") -> JournalFull:
+    """The error for an append at the bound; ``holder`` is None when there is no destination."""
     return JournalFull(
         f"the journal is full ({max_bytes:,} bytes wait to be delivered)",
         where=where,
-        hint=hint,
-        held_by=held_by,
+        hint="no destination is in use" if holder is None else holder.mend,
+        held_by="" if holder is None else holder.destination,
     )

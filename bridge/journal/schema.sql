@@ -1,5 +1,5 @@
--- The journal's schema, version 2. Built under another name and moved into place whole, so a file
--- that bears the journal's name has all of it. What `upgrade_2.sql` makes of version 1 is the same,
+-- The journal's schema, version 3. Built under another name and moved into place whole, so a file
+-- that bears the journal's name has all of it. What the upgrades make of older versions is the same,
 -- column for column; hence the defaults.
 BEGIN;
 
@@ -15,7 +15,8 @@ CREATE TABLE apps (
 ) STRICT;
 
 -- The ledger: fingerprints of journaled entries, each with the batch it went into (0 for those that
--- version 1 stored). One b-tree, in time order per app.
+-- version 1 stored, -1 for one that was dropped by rule and is in none). One b-tree, in time order
+-- per app.
 CREATE TABLE seen (
     app  INTEGER NOT NULL,
     tick INTEGER NOT NULL,
@@ -51,24 +52,49 @@ CREATE TABLE batches (
     gzip            BLOB    NOT NULL
 ) STRICT;
 
--- `in_use` is the state of the running process: cleared at every start, set when a destination
--- is attached. It stands here so that attaching and clean-up are ordered by the same transactions.
+-- Every destination that was ever attached and not forgotten; all of them hold batches. `in_use` is
+-- the state of the running process: cleared at every start, set when a destination is attached. The
+-- two last columns count its dead letters, kept by the triggers below.
 CREATE TABLE cursors (
-    destination TEXT    PRIMARY KEY,
-    cursor      INTEGER NOT NULL,
-    in_use      INTEGER NOT NULL
+    destination  TEXT    PRIMARY KEY,
+    cursor       INTEGER NOT NULL,
+    in_use       INTEGER NOT NULL,
+    paused       INTEGER NOT NULL DEFAULT 0,
+    dead_letters INTEGER NOT NULL DEFAULT 0,
+    dead_bytes   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- AUTOINCREMENT, so that an order for those that are there never meets one that came later.
 CREATE TABLE dead_letters (
-    id          INTEGER PRIMARY KEY,
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
     destination TEXT    NOT NULL,
     uid         TEXT    NOT NULL,
     seq         INTEGER NOT NULL,
-    reason      TEXT    NOT NULL,
     refused_at  INTEGER NOT NULL,          -- tick
+    replay      INTEGER NOT NULL,          -- a person wants it sent again
+    size        INTEGER NOT NULL,          -- bytes of reason, answer and gzip
+    reason      TEXT    NOT NULL,
+    answer      TEXT    NOT NULL,
     gzip        BLOB    NOT NULL,
     UNIQUE (destination, uid)
 ) STRICT;
+
+CREATE INDEX wished_letters ON dead_letters (destination) WHERE replay;
+
+CREATE TRIGGER letter_kept AFTER INSERT ON dead_letters BEGIN
+    UPDATE cursors SET dead_letters = dead_letters + 1, dead_bytes = dead_bytes + new.size
+    WHERE destination = new.destination;
+END;
+
+CREATE TRIGGER letter_changed AFTER UPDATE OF size ON dead_letters BEGIN
+    UPDATE cursors SET dead_bytes = dead_bytes + new.size - old.size
+    WHERE destination = new.destination;
+END;
+
+CREATE TRIGGER letter_gone AFTER DELETE ON dead_letters BEGIN
+    UPDATE cursors SET dead_letters = dead_letters - 1, dead_bytes = dead_bytes - old.size
+    WHERE destination = old.destination;
+END;
 
 -- The walks that filled batches. An append's batches have consecutive numbers, so the first one is
 -- a key. `known` counts the fingerprints that still point here: a row without any is spent once its

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from bridge.clock import Clock
 from bridge.errors import JournalError
-from bridge.journal import Stats, gaps, opening, rules, store, trouble
+from bridge.journal import Start, Stats, Wishes, gaps, letters, opening, rules, store, trouble
 from bridge.journal.commit import GroupCommit, settle
 from bridge.journal.lock import Lock
 from bridge.journal.worker import InlineWorker, ThreadWorker, Worker
@@ -25,6 +25,8 @@ T = TypeVar("T")
 Call = Callable[[sqlite3.Connection], T]
 
 _PRUNE_CHUNK: Final = 5_000
+_LOOK_EVERY: Final = 2.0
+"""Seconds after which who waits for room looks again: another process tells nobody."""
 
 
 class SqliteJournal:
@@ -39,6 +41,7 @@ class SqliteJournal:
         *,
         max_bytes: int,
         ledger_bytes: int,
+        dead_letters_max_bytes: int,
         clock: Clock,
     ) -> None:
         self._path = path
@@ -47,6 +50,7 @@ class SqliteJournal:
         self._worker = worker
         self._max_bytes = max_bytes
         self._ledger_bytes = ledger_bytes
+        self._dead_letters_max_bytes = dead_letters_max_bytes
         self._clock = clock
         self._closed = False
         self._killed = False
@@ -61,6 +65,7 @@ class SqliteJournal:
         max_bytes: int,
         clock: Clock,
         ledger_bytes: int = rules.LEDGER_BYTES,
+        dead_letters_max_bytes: int = rules.DEAD_LETTER_BYTES,
         inline: bool = False,
         connect: opening.Connect = sqlite3.connect,
     ) -> SqliteJournal:
@@ -72,6 +77,8 @@ class SqliteJournal:
             clock: stamps what is stored.
             ledger_bytes: how large the fingerprints of all apps may grow (an estimate, see
                 `rules.FINGERPRINT_BYTES`) before `prune` gives up the oldest.
+            dead_letters_max_bytes: how many bytes of dead letters of all destinations, with
+                reasons and answers, are kept before `advance` refuses more.
             inline: run on the event loop instead of a thread; for deterministic simulation.
             connect: stands in for `sqlite3.connect`, so that tests can make it fail.
 
@@ -90,7 +97,11 @@ class SqliteJournal:
                 raise
         worker: Worker = InlineWorker() if inline else ThreadWorker()
         return cls(
-            *(path, db, lock, worker), max_bytes=max_bytes, ledger_bytes=ledger_bytes, clock=clock
+            *(path, db, lock, worker),
+            max_bytes=max_bytes,
+            ledger_bytes=ledger_bytes,
+            dead_letters_max_bytes=dead_letters_max_bytes,
+            clock=clock,
         )
 
     async def app(self, name: str) -> AppRecord | None:
@@ -128,9 +139,9 @@ class SqliteJournal:
         while await self._write(piece):
             pass
 
-    async def attach(self, destination: str) -> int:
+    async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:
         """See `Journal.attach`."""
-        return await self._write(lambda db: store.attach(db, destination))
+        return await self._write(lambda db: store.attach(db, destination, start))
 
     async def read(self, after: int, *, max_batches: int, max_size: int) -> Sequence[Batch]:
         """See `Journal.read`."""
@@ -139,24 +150,42 @@ class SqliteJournal:
         )
 
     async def advance(
-        self, destination: str, cursor: int, dead_letters: Sequence[DeadLetter] = ()
+        self,
+        destination: str,
+        cursor: int,
+        dead_letters: Sequence[DeadLetter] = (),
+        replayed: Sequence[str] = (),
     ) -> None:
         """See `Journal.advance`."""
         await self._write(
-            lambda db: store.advance(db, destination, cursor, dead_letters, self._clock.now())
+            lambda db: store.advance(
+                *(db, destination, cursor, dead_letters, replayed),
+                dead_letters_max_bytes=self._dead_letters_max_bytes,
+                now=self._clock.now(),
+            )
         )
+
+    async def wishes(self, destination: str, *, max_size: int) -> Wishes:
+        """See `Journal.wishes`."""
+        return await self._read(lambda db: letters.wishes(db, destination, max_size=max_size))
 
     async def wait_for_batch(self, after: int) -> None:
         """See `Journal.wait_for_batch`."""
         await self._until(lambda db: store.has_batch(db, after))
 
     async def wait_for_room(self) -> None:
-        """See `Journal.wait_for_room`."""
-        await self._until(lambda db: store.has_room(db, self._max_bytes))
+        """See `Journal.wait_for_room`. Also looks now and then, for room that a command made."""
+        await self._until(lambda db: store.has_room(db, self._max_bytes), or_after=_LOOK_EVERY)
 
     async def stats(self) -> Stats:
         """See `Journal.stats`."""
-        return await self._read(lambda db: store.stats(db, max_bytes=self._max_bytes))
+        return await self._read(
+            lambda db: store.stats(
+                db,
+                max_bytes=self._max_bytes,
+                dead_letters_max_bytes=self._dead_letters_max_bytes,
+            )
+        )
 
     async def aclose(self) -> None:
         """See `Journal.aclose`. Who still waits for a batch or for room gets a `JournalError`."""
@@ -197,12 +226,16 @@ class SqliteJournal:
         result: T = await self._commits.submit(partial(self._translated, call))
         return result
 
-    async def _until(self, holds: Call[bool]) -> None:
+    async def _until(self, holds: Call[bool], *, or_after: float | None = None) -> None:
+        """Look until it holds: after every change, and after so many seconds if that is given."""
         while True:
             changed = self._changed  # taken before looking, so that no change is missed
             if await self._read(holds):
                 return
-            await changed.wait()
+            if or_after is None:
+                await changed.wait()
+            else:
+                await _first_of(changed.wait(), self._clock.sleep(or_after))
 
     def _announce(self) -> None:
         """Wake everyone who waits for the journal to change."""
@@ -233,3 +266,14 @@ class SqliteJournal:
             return call(db)
         except sqlite3.Error as error:
             raise trouble.translated(error, self._path) from error
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return when one of them does, with the others cancelled."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -3,8 +3,8 @@
 The writing ones run inside a transaction that `bridge.journal.commit` opens and ends; each either
 finishes or raises, and what it did before raising is rolled back there.
 
-A batch is live while a destination in use has not passed it. Batches are removed from the front
-only, so figures over live batches come from the running totals of the first and the last one.
+A batch is live while a destination, in use or not, has not passed it. Batches are removed from the
+front only, so figures over live batches come from the running totals of the first and the last one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import replace
 from typing import Final
 
-from bridge.journal import Backlog, Stats, fingerprints, gaps, rules
+from bridge.journal import DROPPED, Backlog, Start, Stats, fingerprints, gaps, letters, rules
 from bridge.model import (
+    ALL_DROPPED,
     Anchor,
     Append,
     Appended,
@@ -30,7 +31,7 @@ from bridge.model import (
 
 _FIRST_LIVE: Final = """
     (SELECT min(seq) FROM batches
-     WHERE seq > (SELECT coalesce(min(cursor), 0) FROM cursors WHERE in_use))
+     WHERE seq > (SELECT coalesce(min(cursor), 0) FROM cursors))
 """
 
 
@@ -74,30 +75,41 @@ def anchor(db: sqlite3.Connection, name: str, at_or_below: Tick) -> Anchor | Non
 def append(db: sqlite3.Connection, walk: Append, *, max_bytes: int, now: Tick) -> Appended:
     """See `Journal.append`."""
     app_id, record = _begun(db, walk.app)
-    _remove_passed(db)  # what only a destination no longer configured held must not fill it
+    _remove_passed(db)  # what only a destination held that was forgotten must not fill it
     if not has_room(db, max_bytes):
-        raise rules.full(max_bytes, _furthest_behind(db), where=walk.app)
+        raise rules.full(max_bytes, _holder(db), where=walk.app)
     entries = rules.distinct(walk.found)
     missing = fingerprints.unknown(db, app_id, entries)
     made = gaps.changes(db, app_id, walk)
-    newest = None
+    stored: list[tuple[int, Encoded]] = []
+    places: list[int] = []
     if missing or made.new:
         encoded = walk.encode(missing, made.new)
         rules.check_encoded(walk.app, missing, made.new, encoded)
-        seqs = _store(db, app_id, encoded, now)
-        newest = seqs[-1]
-        fingerprints.remember(db, app_id, missing, seqs)
-        fingerprints.note_read(db, app_id, walk, missing, seqs=seqs, now=now)
-        gaps.store(db, app_id, made, seqs[len(missing) :], now)
-    elif made:
-        gaps.store(db, app_id, made, (), now)
+        stored = _store(db, app_id, encoded, now)
+        places = rules.places(missing, made.new, stored)
+        fingerprints.remember(db, app_id, missing, places)
+    dropped = places.count(DROPPED)
+    if stored:
+        kept = missing
+        if dropped:
+            kept = [item for item, seq in zip(missing, places, strict=False) if seq != DROPPED]
+        seqs = (stored[0][0], stored[-1][0])
+        fingerprints.note_read(db, app_id, walk, kept, seqs=seqs, now=now)
+    if made:
+        gaps.store(db, app_id, made, places[len(missing) :], now)
     standing = rules.standing_after(record, walk, added=len(missing), gaps=made)
     if standing is not None:
         db.execute(
             "UPDATE apps SET position = ?, swept = ? WHERE id = ?",
             (standing.position, swept_text(standing.swept), app_id),
         )
-    return Appended(added=len(missing), known=len(entries) - len(missing), last_seq=newest)
+    return Appended(
+        added=len(missing),
+        known=len(entries) - len(missing),
+        last_seq=stored[-1][0] if stored else None,
+        dropped=dropped,
+    )
 
 
 def prune(
@@ -110,17 +122,16 @@ def prune(
     )
 
 
-def attach(db: sqlite3.Connection, destination: str) -> int:
+def attach(db: sqlite3.Connection, destination: str, start: Start) -> int:
     """See `Journal.attach`."""
     (oldest,) = db.execute("SELECT min(seq) FROM batches").fetchone()
-    start = last_seq(db) if oldest is None else oldest - 1
+    first = last_seq(db) if oldest is None or start is Start.NOW else oldest - 1
     db.execute(
         """
         INSERT INTO cursors (destination, cursor, in_use) VALUES (?, ?, 1)
-        ON CONFLICT (destination) DO UPDATE
-        SET in_use = 1, cursor = max(cursor, excluded.cursor) WHERE NOT in_use
+        ON CONFLICT (destination) DO UPDATE SET in_use = 1 WHERE NOT in_use
         """,
-        (destination, start),
+        (destination, first),
     )
     return _cursor(db, destination)
 
@@ -154,19 +165,18 @@ def advance(
     destination: str,
     cursor: int,
     dead_letters: Sequence[DeadLetter],
+    replayed: Sequence[str],
+    *,
+    dead_letters_max_bytes: int,
     now: Tick,
 ) -> None:
     """See `Journal.advance`."""
     before = _cursor(db, destination)
     rules.check_cursor(destination, cursor, last_seq(db))
-    # Not INSERT OR IGNORE: that would pass over every kind of refusal, this only the repeated uid.
-    db.executemany(
-        """
-        INSERT INTO dead_letters (destination, uid, seq, reason, gzip, refused_at)
-        VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (destination, uid) DO NOTHING
-        """,
-        [astuple(letter) for letter in dead_letters],
-    )
+    if replayed:
+        letters.remove(db, destination, replayed)
+    if dead_letters:
+        letters.keep(db, destination, dead_letters, max_bytes=dead_letters_max_bytes)
     if cursor > before:
         db.execute("UPDATE cursors SET cursor = ? WHERE destination = ?", (cursor, destination))
         db.execute(
@@ -206,17 +216,43 @@ def last_seq(db: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
-def stats(db: sqlite3.Connection, *, max_bytes: int) -> Stats:
+def stats(db: sqlite3.Connection, *, max_bytes: int, dead_letters_max_bytes: int) -> Stats:
     """See `Journal.stats`."""
-    in_use = db.execute("SELECT destination FROM cursors WHERE in_use ORDER BY destination")
-    (letters,) = db.execute("SELECT count(*) FROM dead_letters").fetchone()
+    known = standings(db)
     return Stats(
         live_bytes=live_bytes(db),
         max_bytes=max_bytes,
         last_seq=last_seq(db),
-        dead_letters=letters,
-        backlogs=tuple(_backlog(db, destination) for (destination,) in in_use.fetchall()),
+        dead_letters=sum(one.dead_letters for one, _ in known),
+        backlogs=tuple(one for one, in_use in known if in_use),
+        dead_letter_bytes=sum(one.dead_letter_bytes for one, _ in known),
+        dead_letters_max_bytes=dead_letters_max_bytes,
+        unused=tuple(one for one, in_use in known if not in_use),
     )
+
+
+def standings(db: sqlite3.Connection) -> list[tuple[Backlog, bool]]:
+    """Every destination by name, with whether it is in use; one statement, one snapshot."""
+    rows = db.execute(
+        """
+        SELECT destination, cursor,
+               coalesce(last.seq - first.seq + 1, 0),
+               coalesce(last.records_through - first.records_through + first.records, 0),
+               first.journaled_at,
+               dead_letters,
+               coalesce(last.bytes_through - first.bytes_through + length(first.gzip), 0),
+               dead_bytes, paused, in_use
+        FROM cursors
+        LEFT JOIN batches AS first
+            ON first.seq = (SELECT min(seq) FROM batches WHERE seq > cursor)
+        LEFT JOIN batches AS last
+            ON first.seq IS NOT NULL AND last.seq = (SELECT max(seq) FROM batches)
+        ORDER BY destination
+        """
+    ).fetchall()
+    return [
+        (replace(Backlog(*rest), paused=bool(paused)), bool(used)) for *rest, paused, used in rows
+    ]
 
 
 def swept_text(swept: Mapping[Tick, Tick]) -> str:
@@ -229,25 +265,29 @@ def parse_swept(text: str) -> dict[Tick, Tick]:
     return {int(age): cursor for age, cursor in json.loads(text).items()}
 
 
-def _store(db: sqlite3.Connection, app_id: int, encoded: Iterable[Encoded], now: Tick) -> list[int]:
-    """Store batches behind the last one; returns for each record the number of its batch."""
-    records, stored = db.execute(
+def _store(
+    db: sqlite3.Connection, app_id: int, encoded: Iterable[Encoded], now: Tick
+) -> list[tuple[int, Encoded]]:
+    """Store batches behind the last one; returns them with their numbers."""
+    records, size = db.execute(
         "SELECT records_through, bytes_through FROM batches ORDER BY seq DESC LIMIT 1"
     ).fetchone() or (0, 0)
-    numbered: list[tuple[int, int]] = []
+    stored: list[tuple[int, Encoded]] = []
     for batch in encoded:
+        if batch == ALL_DROPPED:
+            continue
         records += batch.records
-        stored += len(batch.gzip)
+        size += len(batch.gzip)
         row = db.execute(
             """
             INSERT INTO batches
                 (app, records, size, journaled_at, records_through, bytes_through, gzip)
             VALUES (?, ?, ?, ?, ?, ?, ?)
             """,
-            (app_id, batch.records, batch.size, now, records, stored, batch.gzip),
+            (app_id, batch.records, batch.size, now, records, size, batch.gzip),
         )
-        numbered.append((row.lastrowid or 0, batch.records))
-    return list(rules.numbers(numbered))
+        stored.append((row.lastrowid or 0, batch))
+    return stored
 
 
 def _known_app(db: sqlite3.Connection, name: str) -> tuple[int, AppRecord] | None:
@@ -276,33 +316,13 @@ def _cursor(db: sqlite3.Connection, destination: str) -> int:
     return int(row[0])
 
 
-def _furthest_behind(db: sqlite3.Connection) -> str:
+def _holder(db: sqlite3.Connection) -> rules.Holder | None:
     row = db.execute(
-        "SELECT destination FROM cursors WHERE in_use ORDER BY cursor, destination LIMIT 1"
+        "SELECT destination, in_use, paused FROM cursors ORDER BY cursor, destination LIMIT 1"
     ).fetchone()
-    return "" if row is None else str(row[0])
+    return row and rules.Holder(row[0], bool(row[1]), bool(row[2]))
 
 
 def _remove_passed(db: sqlite3.Connection) -> None:
-    """Remove what every destination in use has passed; with none in use the bound is NULL."""
-    db.execute("DELETE FROM batches WHERE seq <= (SELECT min(cursor) FROM cursors WHERE in_use)")
-
-
-def _backlog(db: sqlite3.Connection, destination: str) -> Backlog:
-    cursor = _cursor(db, destination)
-    row = db.execute(
-        """
-        SELECT last.seq - first.seq + 1,
-               last.records_through - first.records_through + first.records,
-               first.journaled_at
-        FROM batches AS first, batches AS last
-        WHERE first.seq = (SELECT min(seq) FROM batches WHERE seq > ?)
-          AND last.seq = (SELECT max(seq) FROM batches)
-        """,
-        (cursor,),
-    ).fetchone()
-    (letters,) = db.execute(
-        "SELECT count(*) FROM dead_letters WHERE destination = ?", (destination,)
-    ).fetchone()
-    batches, records, oldest = row or (0, 0, None)
-    return Backlog(destination, cursor, batches, records, oldest, letters)
+    """Remove what every destination has passed; without any the bound is NULL."""
+    db.execute("DELETE FROM batches WHERE seq <= (SELECT min(cursor) FROM cursors)")

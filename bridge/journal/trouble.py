@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from bridge.errors import JournalError
+from bridge.errors import JournalError, JournalUnusable
 
 KEEP: Final = (
     "the file was left as it is: restore a copy, or move it away with its -wal file "
@@ -21,7 +21,7 @@ _HINTS: Final = (
         "unable to open",
         "make the file and its folder readable and writable, also for one who only reads",
     ),
-    ("locked", "another program writes to the journal; close it"),
+    ("locked", "another program writes to the journal; close it, or try again"),
     ("malformed", KEEP),
     ("not a database", KEEP),
 )
@@ -35,3 +35,19 @@ def hint(error: sqlite3.Error) -> str:
 def translated(error: sqlite3.Error, path: Path) -> JournalError:
     """The `JournalError` to raise ``from`` it."""
     return JournalError(f"the journal failed: {error}", where=str(path), hint=hint(error))
+
+
+def unusable(error: sqlite3.Error, path: Path) -> JournalUnusable:
+    """The error of a command that cannot read the journal, to raise ``from`` it."""
+    return JournalUnusable(
+        f"the journal cannot be read: {error}", where=str(path), hint=hint(error)
+    )
+
+
+def unreadable(error: OSError, path: Path) -> JournalUnusable:
+    """The same where the file itself cannot be opened."""
+    return JournalUnusable(
+        f"the journal cannot be read: {error.strerror or error}",
+        where=str(path),
+        hint="run this as the user that the bridge runs as",
+    )

@@ -323,6 +323,8 @@ class Journal(Section):
     """How long the fingerprints of entries are kept, for `audit` and `explain`."""
     ledger_max_bytes: Annotated[Bytes, Field(ge=1)] = 256 * 1024**2
     """The most that fingerprints may take; then the oldest go first, unless a read needs them."""
+    dead_letters_max_bytes: Annotated[Bytes, Field(ge=1)] = 256 * 1024**2
+    """The most that dead letters may take; then a destination that refuses another one is held."""
 
 
 class Admin(Section):
@@ -357,6 +359,9 @@ class Tls(Section):
     """Do not check the backend's certificate."""
 
 
+DestinationStart: TypeAlias = Literal["oldest", "now"]
+
+
 class Otlp(Section):
     """A backend that takes OTLP/HTTP. Give `endpoint` or `logs_endpoint`."""
 
@@ -385,6 +390,8 @@ class Otlp(Section):
     """Not supported yet: the age after which the backend discards entries."""
     too_old: NotYet = None
     """Not supported yet: what to do with entries over `max_age`."""
+    start: DestinationStart = "oldest"
+    """Where a new one begins: `oldest`, at the oldest entry the journal still holds, or `now`."""
 
     @property
     def url(self) -> str:
@@ -399,6 +406,8 @@ class Console(Section):
     """Unique; names the cursor in the journal and the metrics."""
     type: Literal["console"]
     """The kind of destination."""
+    start: DestinationStart = "oldest"
+    """Where a new one begins: `oldest`, at the oldest entry the journal still holds, or `now`."""
 
 
 Destination: TypeAlias = Annotated[Otlp | Console, Field(discriminator="type")]

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from bridge.errors import ApiUnavailable, JournalError
+from bridge.journal import DROPPED
 from bridge.journal.ledger import Ledger
 from bridge.model import MILLISECOND, SECOND, Gap, GapKey, Identified, Read, ReadKind, Tick
 from bridge.source.account import Account
@@ -31,9 +32,6 @@ PATIENCE: Final = 60.0
 
 LISTED: Final = 20
 """How many missing entries, and how many gaps, a report names."""
-
-_DROPPED_BY_RULE: Final = 0
-"""No rule drops entries: the ledger holds all that was read."""
 
 _FIRST_WIDTH: Final[Tick] = 47 * SECOND
 _WIDEST: Final[Tick] = 6 * 3600 * SECOND
@@ -157,9 +155,10 @@ class Share:
 class Result:
     """What the audit of one app came to.
 
-    ``surplus`` is journaled but not shown; ``missing`` is shown but was not journaled, of which
-    ``repaired`` are by now. The first of the missing are in ``first_missing``, oldest first; of
-    ``unproved`` stretches, where neither number says anything, the oldest are in ``gaps``.
+    ``dropped_by_rule`` are known and were left out on purpose, in no batch; they are not among the
+    ``journaled``. ``surplus`` is known but not shown; ``missing`` is shown but is not known, of
+    which ``repaired`` are by now. The first of the missing are in ``first_missing``, oldest first;
+    of ``unproved`` stretches, where neither number says anything, the oldest are in ``gaps``.
     """
 
     app: str
@@ -167,7 +166,7 @@ class Result:
     ceiling: Tick
     in_api: int = 0
     journaled: int = 0
-    dropped_by_rule: int = _DROPPED_BY_RULE
+    dropped_by_rule: int = 0
     missing: int = 0
     repaired: int = 0
     surplus: int = 0
@@ -269,7 +268,9 @@ class Comparison:
 
     def _count(self, known: Mapping[bytes, int]) -> None:
         """What became of these journaled entries, uid to batch, at each destination."""
-        self.result.journaled += len(known)
+        dropped = sum(seq == DROPPED for seq in known.values())
+        self.result.dropped_by_rule += dropped
+        self.result.journaled += len(known) - dropped
         if not known:
             return
         dead = self._dead_letters(known)
@@ -277,6 +278,7 @@ class Comparison:
             refused = dead.get(share.destination, set())
             share.dead_lettered += len(refused)
             by_batch = Counter(seq for uid, seq in known.items() if uid not in refused)
+            del by_batch[DROPPED]
             for seq, entries in by_batch.items():
                 if seq > share.cursor:
                     share.waiting += entries

@@ -95,6 +95,24 @@ class ConfigWarning(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationsNotConfigured(Event):
+    """Destinations that the journal knows hold entries, and the settings do not have them."""
+
+    level: ClassVar[int] = logging.WARNING
+    destinations: tuple[str, ...]
+    waiting: int
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"no longer configured, and entries are kept for them until the journal is full "
+            f"({self.waiting:,} by now): {', '.join(self.destinations)}; put them back or run "
+            "`fal-log-bridge destinations forget NAME`"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Progress(Event):
     """How it goes: rates in entries a second, and the worst lag on either side in seconds.
 

@@ -75,6 +75,20 @@ def test_every_app_is_audited(scene: Scene) -> None:
     assert [r.app for r in audited(scene, config=config, apps=("one", "one"))] == ["one"]
 
 
+def test_a_repair_leaves_the_destinations_in_use(scene: Scene) -> None:
+    """Else a journal that is full would name them as no longer configured; new ones hold too."""
+    scene.write("a", NOON - 9 * SECOND)
+    scene.forget(*(item.uid for item in scene.fill()))
+    scene.attach("gone")
+    (result,) = audited(scene, repair=True)
+    assert result.repaired == 1
+    with Ledger.open(scene.path) as ledger:
+        assert [(one.name, one.in_use) for one in ledger.destinations()] == [
+            ("gone", False),
+            ("out", True),
+        ]
+
+
 def test_the_document(scene: Scene) -> None:
     """Everything there is to know, for scripts."""
     scene.write("a" * 500, NOON - 9 * SECOND)

@@ -16,6 +16,7 @@ from support.commands import config_of, world_of
 from bridge import settings
 from bridge.app.explain import MOST, Explanation, State, as_json, explain
 from bridge.errors import ApiUnavailable, ConfigError, JournalUnusable
+from bridge.journal import DROPPED
 from bridge.model import SECOND, DeadLetter, Gap, GapKind, Tick
 from bridge.settings import StartAt
 from bridge.simulator.faults import Faults, Reply
@@ -58,6 +59,19 @@ def reason_of(scene: Scene, text: str) -> str:
     return one.reason
 
 
+def test_an_entry_that_a_rule_dropped(scene: Scene) -> None:
+    """Is known, in no batch, and was sent nowhere; by uid and by text."""
+    scene.write("noise", NOON - SECOND)
+    (item,) = scene.fill()
+    with closing(sqlite3.connect(scene.path)) as db, db:
+        db.execute("UPDATE seen SET seq = ?", (DROPPED,))
+    for text in (item.uid.hex(), "noise"):
+        (one,) = document_of(explained(scene, text))["entries"]
+        journaled = one["journaled"]
+        assert (journaled["dropped_by_rule"], journaled["batch"]) == (True, None)
+        assert (journaled["read"], journaled["destinations"]) == (None, [])
+
+
 def test_by_uid_without_the_api(scene: Scene) -> None:
     """Read, batch and destination; the whole uid, in any case, or enough of it."""
     scene.write("x", NOON - SECOND)
@@ -74,6 +88,7 @@ def test_by_uid_without_the_api(scene: Scene) -> None:
                         "time": format_tick(NOON - SECOND),
                         "time_borrowed": False,
                         "batch": 1,
+                        "dropped_by_rule": False,
                         "at": format_tick(NOON),
                         "read": {
                             "kind": "live",

@@ -44,7 +44,13 @@ def test_apps_and_destinations(scene: Scene) -> None:
     assert size == destination["waiting_bytes"] > 0
     assert document == {
         "time": format_tick(NOON + 60 * SECOND),
-        "journal": {"path": str(scene.path), "held": False, "max_bytes": 1 << 30},
+        "journal": {
+            "path": str(scene.path),
+            "held": False,
+            "max_bytes": 1 << 30,
+            "dead_letter_bytes": 2,
+            "dead_letters_max_bytes": 1 << 28,
+        },
     }
     assert app == {
         "app": "one",
@@ -66,12 +72,15 @@ def test_apps_and_destinations(scene: Scene) -> None:
     }
     assert destination == {
         "destination": "out",
+        "configured": True,
         "in_use": True,
+        "paused": False,
         "cursor": 0,
         "waiting_records": 21,
         "waiting_bytes": size,
         "oldest_seconds": 60.0,
         "dead_letters": 1,
+        "dead_letter_bytes": 2,
     }
 
 

@@ -84,12 +84,15 @@ def test_what_is_not_known(cli: CommandLine, config: str) -> None:
     """Said as such, and so is what is not journaled."""
     old = Journaled(Found("one", FLOOR, 0, dated=False), None, ())
     pruned = Journaled(Found("one", FLOOR, 7, dated=True), None, ())
+    dropped = Journaled(Found("one", FLOOR, -1, dated=True), None, ())
     lost = Explained("one", UID, Entry({"message": "x"}, None), reason="it is missing")
-    entries = (Explained("one", UID, None, old), Explained("one", UID, None, pruned), lost)
+    places = [Explained("one", UID, None, one) for one in (old, pruned, dropped)]
+    entries = (*places, lost)
     answering(cli, Explanation(entries))
     _, out, _ = cli("explain", UID.hex(), "--config", config)
     assert "before batches were noted; which read that was is no longer known" in out
     assert "in batch 7; which read that was is no longer known" in out
+    assert "  dropped    by rule: it is in no batch and was sent nowhere" in out
     assert "(borrowed: it has no readable time)" in out
     assert "shown by the API but not journaled: it is missing" in out
 

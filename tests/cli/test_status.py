@@ -9,7 +9,8 @@ import pytest
 from support.audited import FLOOR, NOON, Scene
 from support.commands import CommandLine, file_of
 
-from bridge.model import SECOND, Gap, GapKind
+from bridge.journal.orders import Orders
+from bridge.model import SECOND, DeadLetter, Gap, GapKind
 
 
 @pytest.fixture
@@ -51,6 +52,23 @@ def test_for_people(cli: CommandLine, scene: Scene) -> None:
     ) in lines
     assert lines[-1].startswith(f"journal {scene.path}: ")
     assert lines[-1].endswith("waiting, no bridge runs on it")
+
+
+def test_destinations_that_take_nothing_are_marked(cli: CommandLine, scene: Scene) -> None:
+    """What to do about each stands below; dead letters come with their size."""
+    scene.attach("old")
+    scene.acknowledge(0, [DeadLetter("out", "00" * 16, 1, "no", b"x" * 98, NOON)])
+    with Orders.open(scene.path) as orders:
+        orders.pause("out", paused=True)
+    _, out, _ = cli("status", "--config", str(file_of(scene)))
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    (old,) = (line for line in lines if line.startswith("old "))
+    assert old.startswith("old (not configured) 0 6 ")
+    (paused,) = (line for line in lines if line.startswith("out "))
+    assert paused.startswith("out (paused) 0 6 ")
+    assert paused.endswith(" 1 (100 bytes)")
+    assert any(line.startswith("old: no longer configured, and 6 entries") for line in lines)
+    assert any(line.startswith("out: paused; `fal-log-bridge dest") for line in lines)
 
 
 def test_for_scripts(cli: CommandLine, scene: Scene) -> None:

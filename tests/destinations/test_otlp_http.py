@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
 from destinations.loopback import OK, read_request, serving
+from destinations.otlp_decoding import decoded, from_json
 from destinations.requests import joined, request
 from support.virtual import VirtualLoop, run_virtually
 
 from bridge import __version__
-from bridge.destinations.otlp_http import LARGEST_ANSWER, Compression, OtlpHttp
+from bridge.destinations.otlp_body import Compression
+from bridge.destinations.otlp_http import LARGEST_ANSWER, OtlpHttp, Protocol
 from bridge.destinations.tls import Tls
 from bridge.errors import ConfigError
 from bridge.model import Outcome, Verdict
 from bridge.payload import Request
+from bridge.simulator import exchange
 
 URL = "http://collector.test:4318/v1/logs"
 SECRET = "hunter2-hunter2"
@@ -31,6 +36,8 @@ def otlp(
     url: str = URL,
     compression: Compression = "gzip",
     headers: dict[str, str] | None = None,
+    protocol: Protocol = "http/protobuf",
+    max_payload: int | None = None,
 ) -> OtlpHttp:
     """A destination over a handler or a transport."""
     transport = (
@@ -44,6 +51,8 @@ def otlp(
         compression=compression,
         timeout=10,
         tls=Tls(),
+        protocol=protocol,
+        max_payload=max_payload,
         transport=transport,
     )
 
@@ -60,7 +69,9 @@ def send(destination: OtlpHttp, sent: Request | None = None) -> Outcome:
     return run_virtually(main(), loop=VirtualLoop())
 
 
-def seen_by(compression: Compression, sent: Request) -> httpx.Request:
+def seen_by(
+    compression: Compression, sent: Request, *, protocol: Protocol = "http/protobuf"
+) -> httpx.Request:
     """The HTTP request that a send makes."""
     seen: list[httpx.Request] = []
 
@@ -74,9 +85,8 @@ def seen_by(compression: Compression, sent: Request) -> httpx.Request:
         "content-type": "text/plain",
         "content-encoding": "br",
     }
-    assert send(otlp(handler, compression=compression, headers=headers), sent) == Outcome(
-        Verdict.DELIVERED
-    )
+    destination = otlp(handler, compression=compression, headers=headers, protocol=protocol)
+    assert send(destination, sent) == Outcome(Verdict.DELIVERED)
     return seen[0]
 
 
@@ -108,7 +118,73 @@ def test_without_compression_the_bytes_are_plain() -> None:
     assert "content-encoding" not in seen.headers
 
 
-def test_a_send_again_is_byte_equal() -> None:
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+@pytest.mark.parametrize("compression", ["gzip", "none", "zstd"])
+def test_every_encoding_and_coding(protocol: Protocol, compression: Compression) -> None:
+    """The headers say what the body is, whatever was configured besides."""
+    sent = joined(["u1"], ["u2", "u3"])
+    seen = seen_by(compression, sent, protocol=protocol)
+    coding = None if compression == "none" else compression
+    assert seen.headers.get("content-encoding") == coding
+    is_json = protocol == "http/json"
+    assert seen.headers["content-type"] == f"application/{'json' if is_json else 'x-protobuf'}"
+    incoming = exchange.Request(
+        "POST", "/v1/logs", headers=tuple(seen.headers.items()), body=seen.content
+    )
+    assert decoded(incoming).body == (from_json(sent.json) if is_json else sent.raw)
+
+
+def test_json_that_says_so_is_read_as_an_answer() -> None:
+    """A backend answers JSON with JSON."""
+    partial = {"partialSuccess": {"rejectedLogRecords": "2", "errorMessage": "too old"}}
+    headers = {"content-type": "application/json"}
+    answer = httpx.Response(200, content=json.dumps(partial), headers=headers)
+    outcome = send(otlp(lambda _: answer, protocol="http/json"))
+    assert (outcome.verdict, outcome.refused) == (Verdict.DELIVERED, 2)
+
+
+@pytest.mark.parametrize("missing", ["backports", "compression"])
+def test_zstd_that_is_not_installed_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """The error names the extra; nothing else needs it."""
+    for name in (missing, f"{missing}.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+    if (missing == "compression") == (sys.version_info >= (3, 14)):
+        with pytest.raises(ConfigError, match=r"pip install 'fal-log-bridge\[zstd\]'"):
+            otlp(Silent(), compression="zstd")
+    else:
+        assert otlp(Silent(), compression="zstd").name == "backend"
+    assert otlp(Silent(), compression="gzip").name == "backend"
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+@pytest.mark.parametrize("compression", ["gzip", "none", "zstd"])
+def test_max_payload_is_judged_without_asking(protocol: Protocol, compression: Compression) -> None:
+    """By what is sent, before compression, to the byte."""
+    sent = request("u", body="x" * 10_000)
+    size = len(sent.json if protocol == "http/json" else sent.raw)
+    asked: list[httpx.Request] = []
+
+    def handler(incoming: httpx.Request) -> httpx.Response:
+        asked.append(incoming)
+        return httpx.Response(200)
+
+    def outcome(most: int) -> Outcome:
+        return send(
+            otlp(handler, compression=compression, protocol=protocol, max_payload=most), sent
+        )
+
+    refused = outcome(size - 1)
+    assert refused.verdict is Verdict.TOO_LARGE
+    assert str(size) in refused.reason
+    assert not asked
+    assert outcome(size) == Outcome(Verdict.DELIVERED)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+@pytest.mark.parametrize("compression", ["gzip", "none", "zstd"])
+def test_a_send_again_is_byte_equal(protocol: Protocol, compression: Compression) -> None:
     """Body and headers do not change from try to try."""
     seen: list[tuple[bytes, httpx.Headers]] = []
 
@@ -117,7 +193,7 @@ def test_a_send_again_is_byte_equal() -> None:
         return httpx.Response(503)
 
     sent = joined(["u1"], ["u2"])
-    destination = otlp(handler)
+    destination = otlp(handler, protocol=protocol, compression=compression)
 
     async def main() -> None:
         for _ in range(3):

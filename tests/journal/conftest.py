@@ -40,17 +40,24 @@ def path(tmp_path: Path) -> Path:
 def open_journal(
     request: pytest.FixtureRequest, path: Path, clock: ManualClock, disk: Disk
 ) -> Iterator[Open]:
-    """Every implementation under the contract, with room for 100 bytes."""
+    """Every implementation under the contract: room for 100 bytes, and for 60 of dead letters."""
     contents = Contents()
     opened: list[SqliteJournal] = []
 
     def memory() -> Journal:
-        return MemoryJournal(max_bytes=100, clock=clock, contents=contents)
+        return MemoryJournal(
+            max_bytes=100, dead_letters_max_bytes=60, clock=clock, contents=contents
+        )
 
     def sqlite() -> Journal:
         inline = request.param == "sqlite inline"
         journal = SqliteJournal.open(
-            path, max_bytes=100, clock=clock, inline=inline, connect=disk.connect
+            path,
+            max_bytes=100,
+            dead_letters_max_bytes=60,
+            clock=clock,
+            inline=inline,
+            connect=disk.connect,
         )
         opened.append(journal)
         return journal

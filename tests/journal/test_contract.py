@@ -8,17 +8,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import pytest
 from support.journal import encode_one_each, encode_plainly, item, walk
 
-from bridge.errors import JournalError, JournalFull
-from bridge.journal import Backlog, Journal
+from bridge.errors import DeadLettersFull, JournalError, JournalFull
+from bridge.journal import Backlog, Journal, Start, Wishes
 from bridge.journal.rules import POSITION_STEP
 from bridge.model import (
+    ALL_DROPPED,
     Anchor,
     Appended,
     AppRecord,
     Batch,
     DeadLetter,
+    Encode,
     Encoded,
     Gap,
+    GapKind,
     Identified,
 )
 from bridge.simulator.manual_clock import ManualClock
@@ -279,8 +282,8 @@ def test_a_new_destination_starts_at_the_oldest_batch(open_journal: Open) -> Non
     async def second(journal: Journal) -> None:
         assert await journal.attach("two") == 1
         await journal.advance("two", 2)
-        assert await journal.attach("three") == 2
-        assert await journal.attach("one") == 2  # what it missed while unused is gone
+        assert await journal.attach("three", Start.OLDEST) == 1
+        assert await journal.attach("one", Start.NOW) == 1  # what it missed while unused is there
 
     play(open_journal, first, "a")
     play(open_journal, second)
@@ -333,7 +336,7 @@ def test_a_cursor_moves_only_forward_and_not_beyond(open_journal: Open) -> None:
 
 
 def test_a_batch_goes_when_all_in_use_have_passed(open_journal: Open) -> None:
-    """One that is no longer configured keeps its cursor but holds nothing."""
+    """One that is no longer configured keeps its cursor and holds what it has not passed."""
 
     async def first(journal: Journal) -> None:
         await journal.append(walk("a", item(1, "x")))
@@ -349,15 +352,19 @@ def test_a_batch_goes_when_all_in_use_have_passed(open_journal: Open) -> None:
     async def second(journal: Journal) -> None:
         assert await journal.attach("one") == 2
         await journal.append(walk("a", item(3, "z")))
-        assert await payloads(journal) == [b"z"]
         await journal.advance("one", 3)
+        assert await payloads(journal) == [b"y", b"z"]
+        stats = await journal.stats()
+        assert stats.backlogs == (Backlog("one", 3, 0, 0, None),)
+        assert stats.unused == (Backlog("gone", 1, 2, 2, 1_000, bytes=2),)
+        assert stats.live_bytes == 2
 
     async def third(journal: Journal) -> None:
         assert await journal.attach("one") == 3
-        assert await journal.attach("gone") == 3  # not behind what is left: nothing is to come
-        assert (await journal.stats()).backlogs[0] == Backlog("gone", 3, 0, 0, None)
-        assert (await journal.append(walk("a", item(4, "w")))).last_seq == 4
-        assert (await journal.stats()).backlogs[0].batches == 1
+        assert await journal.attach("gone") == 1
+        assert (await journal.stats()).unused == ()
+        await journal.advance("gone", 3)
+        assert await payloads(journal) == []
 
     play(open_journal, first, "a")
     play(open_journal, second)
@@ -400,21 +407,27 @@ def test_a_full_journal_without_destination_says_so(open_journal: Open) -> None:
     play(open_journal, scenario, "a")
 
 
-def test_what_an_unconfigured_destination_held_makes_room(open_journal: Open) -> None:
-    """A journal filled by a destination that was taken out goes on by itself after a restart."""
+def test_a_destination_out_of_use_fills_the_journal_and_is_named(open_journal: Open) -> None:
+    """With both ways out; put back, it gets all of it."""
 
     async def first(journal: Journal) -> None:
-        await journal.attach("gone")
+        await journal.attach("old one")
         await journal.attach("one")
         await journal.append(walk("a", item(1, "x" * 100)))
         await journal.advance("one", 1)
 
     async def second(journal: Journal) -> None:
         await journal.attach("one")
-        await journal.wait_for_room()
-        assert (await journal.stats()).live_bytes == 0
+        with pytest.raises(JournalFull) as caught:
+            await journal.append(walk("a", item(2, "y")))
+        assert caught.value.held_by == "old one"
+        assert caught.value.hint == (
+            "destination old one is no longer configured: put it back or run "
+            "`fal-log-bridge destinations forget 'old one'`"
+        )
+        assert await journal.attach("old one") == 0
+        await journal.advance("old one", 1)
         assert (await journal.append(walk("a", item(2, "y")))).last_seq == 2
-        assert await payloads(journal) == [b"y"]
 
     play(open_journal, first, "a")
     play(open_journal, second)
@@ -483,28 +496,204 @@ def test_read_takes_at_least_one_and_keeps_its_bounds(open_journal: Open) -> Non
     play(open_journal, scenario, "a")
 
 
+def test_a_new_destination_may_start_behind_the_newest_batch(open_journal: Open) -> None:
+    """It gets only what comes; a known one is not moved by it."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.append(walk("a", item(1, "x")))
+        assert await journal.attach("old") == 0
+        assert await journal.attach("new", Start.NOW) == 1
+        await journal.append(walk("a", item(2, "y")))
+        assert await journal.attach("new", Start.NOW) == 1
+        assert await journal.attach("old", Start.NOW) == 0
+        assert await payloads(journal, 1) == [b"y"]
+
+    play(open_journal, scenario, "a")
+
+
 def test_dead_letters_come_with_the_cursor_and_stand_once(open_journal: Open) -> None:
     """Unique by destination and uid, however often they are refused (trap 23: kept)."""
+    again = DeadLetter("one", "u", 9, "again", b"other", 7, "longer answer")
 
     async def first(journal: Journal) -> None:
         await journal.append(walk("a", item(1, "x")))
         await journal.attach("one")
         await journal.attach("two")
         await journal.advance("one", 0, [letter("one", "u"), letter("one", "v")])
-        await journal.advance("one", 1, [letter("one", "u", "again")])
+        await journal.advance("one", 1, [again])
         await journal.advance("two", 1, [letter("two", "u")])
-        stats = await journal.stats()
-        assert stats.dead_letters == 3
-        assert [(one.destination, one.dead_letters) for one in stats.backlogs] == [
-            ("one", 2),
-            ("two", 1),
-        ]
 
     async def second(journal: Journal) -> None:
-        assert (await journal.stats()).dead_letters == 3
+        await journal.attach("one")
+        await journal.attach("two")
+        stats = await journal.stats()
+        assert stats.dead_letters == 3
+        one, plain = len("zagainlonger answer"), len("zrefused")
+        assert [(b.destination, b.dead_letters, b.dead_letter_bytes) for b in stats.backlogs] == [
+            ("one", 2, one + plain),
+            ("two", 1, plain),
+        ]
+        assert (stats.dead_letter_bytes, stats.dead_letters_max_bytes) == (one + 2 * plain, 60)
 
     play(open_journal, first, "a")
     play(open_journal, second)
+
+
+def test_dead_letters_that_do_not_fit_are_refused_whole(open_journal: Open) -> None:
+    """With the cursor and what came with them; what replaces or leaves is always taken."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        await journal.attach("two")
+        await journal.append(walk("a", item(1, "x")))
+        await journal.advance("one", 0, [letter("one", "u", "x" * 40)])
+        with pytest.raises(DeadLettersFull, match="two: the dead letters are full") as caught:
+            await journal.advance("two", 1, [letter("two", "v", "x" * 11), letter("two", "w")])
+        assert "60 bytes): 2 more do not fit" in str(caught.value)
+        stats = await journal.stats()
+        assert stats.dead_letter_bytes == 41
+        assert [one.cursor for one in stats.backlogs] == [0, 0]
+        await journal.advance("two", 1, [letter("two", "v", "x" * 18)])  # to the last byte
+        with pytest.raises(DeadLettersFull):
+            await journal.advance("one", 1, [letter("one", "w", "")], replayed=["missing"])
+        await journal.advance("one", 0, [letter("one", "u", "x" * 90)])
+        await journal.advance("one", 1, [letter("one", "w")], replayed=["u"])
+        stats = await journal.stats()
+        assert [one.dead_letters for one in stats.backlogs] == [1, 1]
+        assert stats.dead_letter_bytes == 19 + 8
+
+    play(open_journal, scenario, "a")
+
+
+def test_one_call_may_go_over_where_there_are_no_dead_letters(open_journal: Open) -> None:
+    """Else what alone is larger than the bound would hold its destination for ever."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        await journal.advance("one", 0, [letter("one", "u", "x" * 90), letter("one", "v")])
+        assert (await journal.stats()).dead_letters == 2
+        with pytest.raises(DeadLettersFull):
+            await journal.advance("one", 0, [letter("one", "w", "")])
+        await journal.advance("one", 0, [letter("one", "w", "x" * 99)], replayed=["u", "v"])
+        assert (await journal.stats()).dead_letters == 1
+
+    play(open_journal, scenario)
+
+
+def test_a_dead_letter_belongs_to_its_destination(open_journal: Open) -> None:
+    """Another one's is a mistake that is told; any text can be stored."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        with pytest.raises(JournalError, match="one: a dead letter of two"):
+            await journal.advance("one", 0, [letter("two", "u")])
+        odd = DeadLetter("one", "u", 1, "\ud800 \0", b"z", 5, "\udfff\n")
+        await journal.advance("one", 0, [odd])
+        (backlog,) = (await journal.stats()).backlogs
+        assert backlog.dead_letter_bytes == len(b"z") + len("\\ud800 \0") + len("\\udfff\n")
+
+    play(open_journal, scenario)
+
+
+def test_nothing_is_wished_for_by_itself(open_journal: Open) -> None:
+    """A new destination is not paused and has nothing to replay; one not attached has no wishes."""
+
+    async def scenario(journal: Journal) -> None:
+        with pytest.raises(JournalError, match="one: the destination is not attached"):
+            await journal.wishes("one", max_size=99)
+        await journal.attach("one")
+        await journal.advance("one", 0, [letter("one", "u")])
+        assert await journal.wishes("one", max_size=99) == Wishes()
+
+    play(open_journal, scenario)
+
+
+def naming(*batches: tuple[int, str | None]) -> Encode:
+    """An encoder of batches of so many records that name these entries, a letter each."""
+    encoded = [
+        Encoded(
+            records,
+            size=records,
+            gzip=b"z",
+            uids=None if uids is None else tuple(uid.encode() for uid in uids),
+        )
+        for records, uids in batches
+    ]
+    return lambda _, __: encoded
+
+
+def test_what_no_batch_names_was_dropped_by_rule(open_journal: Open) -> None:
+    """It is known from then on, is an anchor, and is in no batch; entries may share a record."""
+
+    async def scenario(journal: Journal) -> None:
+        found = [item(tick, uid) for tick, uid in enumerate("abcde", start=1)]
+        encode = naming((1, "db"), (1, "a"))
+        assert await journal.append(walk("a", *found, encode=encode)) == Appended(5, 0, 2, 2)
+        assert await journal.append(walk("a", *found, encode=encode)) == Appended(0, 5, None)
+        assert [batch.records for batch in await batches(journal)] == [1, 1]
+        assert await journal.anchor("a", 3) == Anchor(3, frozenset({b"c"}))
+        all_of_it = walk("a", item(9, "x"), position=9, encode=lambda _, __: [ALL_DROPPED])
+        assert await journal.append(all_of_it) == Appended(1, 0, None, 1)
+        assert await journal.append(walk("a", item(9, "x"))) == Appended(0, 1, None)
+        known = await journal.app("a")
+        assert known is not None
+        assert known.position == 9
+        await journal.prune("a", needed=99, kept=99)
+        assert await journal.anchor("a", 99) == Anchor(9, frozenset({b"x"}))
+
+    play(open_journal, scenario, "a")
+
+
+def test_gaps_have_records_beside_named_entries(open_journal: Open) -> None:
+    """The last ones, in a batch with entries or in one of their own."""
+
+    async def scenario(journal: Journal) -> None:
+        gaps = [Gap(GapKind.CROWDED, tick, tick + 1, 5) for tick in (1, 2)]
+        found = (item(1, "a"), item(2, "b"))
+        encode = naming((2, "b"), (1, ""))
+        done = await journal.append(walk("a", *found, gaps=gaps, encode=encode))
+        assert done == Appended(2, 0, 2, 1)
+        more = [Gap(GapKind.CROWDED, 7, 8, 5)]
+        encode = naming((1, ""))
+        done = await journal.append(walk("a", item(7, "c"), gaps=more, encode=encode))
+        assert done == Appended(1, 0, 3, 1)
+        assert await journal.gaps("a") == (*gaps, *more)
+
+    play(open_journal, scenario, "a")
+
+
+@pytest.mark.parametrize(
+    ("encode", "words"),
+    [
+        (naming(), "as 0 records"),
+        (naming((0, ""), (2, "a")), "as 0 records that name 0 entries"),
+        (naming((1, None), (1, "b")), "in batches of which only some name"),
+        (naming((2, "ab"), (1, None)), "in batches of which only some name"),
+        (naming((1, "ax")), "as others, or as some of them twice"),
+        (naming((1, "a"), (1, "ba")), "as others, or as some of them twice"),
+        (naming((2, "a"), (2, "b")), "as 2 records that name 1 entries"),
+        (naming((1, "a")), "as 0 records that name 1 entries"),
+        (naming((1, "a"), (1, "b")), "as 0 records that name 1 entries"),
+        (naming((3, "ab"), (0, "")), "as 0 records that name 0 entries"),
+        (naming((4, "ab")), "as 3 records that name 2 entries"),
+        (lambda _, __: [ALL_DROPPED], "as dropped by rule"),
+        (lambda _, __: [ALL_DROPPED, *encode_plainly([item(1, "a")])], "only some name"),
+    ],
+)
+def test_an_encoding_that_hides_a_loss_is_refused(
+    open_journal: Open, encode: Encode, words: str
+) -> None:
+    """Two entries and a gap: what is named must be there, and nothing else."""
+
+    async def scenario(journal: Journal) -> None:
+        gap = Gap(GapKind.CROWDED, 1, 2, 5)
+        lossy = walk("a", item(1, "a"), item(2, "b"), gaps=[gap], position=9, encode=encode)
+        with pytest.raises(JournalError, match=f"2 entries and 1 gaps were encoded .*{words}"):
+            await journal.append(lossy)
+        assert await journal.app("a") == record("a")
+        assert not await batches(journal)
+
+    play(open_journal, scenario, "a")
 
 
 def test_stats_show_each_destination_in_use(open_journal: Open, clock: ManualClock) -> None:
@@ -520,7 +709,10 @@ def test_stats_show_each_destination_in_use(open_journal: Open, clock: ManualClo
         await journal.advance("two", 1)
         await journal.advance("one", 2)
         stats = await journal.stats()
-        assert stats.backlogs == (Backlog("one", 2, 1, 3, 300), Backlog("two", 1, 2, 5, 200))
+        assert stats.backlogs == (
+            Backlog("one", 2, 1, 3, 300, bytes=8),
+            Backlog("two", 1, 2, 5, 200, bytes=13),
+        )
         assert stats.last_seq == 3
         assert stats.live_bytes == len(b"20 21") + len(b"30 31 32")
 

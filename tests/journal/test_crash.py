@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from support.journal import Disk, copy_as_killed, encode_plainly, item, walk
 from support.virtual import Crash
 
 from bridge.errors import JournalError
+from bridge.journal.ledger import Ledger
 from bridge.journal.sqlite import SqliteJournal
 from bridge.model import Appended, AppRecord, DeadLetter, Encoded, Gap, GapKind, Identified
 from bridge.simulator.manual_clock import ManualClock
@@ -51,11 +53,14 @@ def test_a_crash_at_any_statement_leaves_all_or_nothing(
         await journal.attach("one")
         await journal.append(walk("a", item(1, "x"), position=1))
         letter = DeadLetter("one", "u", 1, "refused", b"z", 5)
+        older = replace(letter, uid="older")
+        await journal.advance("one", 0, [older, replace(letter, uid="replayed")])
+        again = replace(older, reason="again")
         commits = disk.commits
         disk.plan(Crash(), skip=skip, late=late)
         results = await asyncio.gather(
             journal.append(walk("a", item(2, "y"), item(3, "z"), position=9, gaps=[GAP])),
-            journal.advance("one", 1, [letter]),
+            journal.advance("one", 1, [letter, again], ["replayed"]),
             return_exceptions=True,
         )
         copy_as_killed(path, path.parent / "killed")
@@ -80,9 +85,14 @@ def test_a_crash_at_any_statement_leaves_all_or_nothing(
             stats = await journal.stats()
             found = [b.gzip for b in await journal.read(0, max_batches=9, max_size=999)]
             gaps = list(await journal.gaps("a"))
-            state = (known.position, anchor.tick, stats.dead_letters, gaps, found)
+            with Ledger.open(path) as ledger:
+                kept = [(x.letter.uid, x.letter.reason) for x in ledger.dead_letters(limit=9)]
+            state = (known.position, anchor.tick, kept, gaps, found)
+            assert stats.dead_letters == 2
             told = [b"y z crowded:2-3"]
-            assert state == ((9, 3, 1, [GAP], told) if held else (1, 1, 0, [], [b"x"]))
+            after = [("older", "again"), ("u", "refused")]
+            before = [("older", "refused"), ("replayed", "refused")]
+            assert state == ((9, 3, after, [GAP], told) if held else (1, 1, before, [], [b"x"]))
             assert seqs(journal) == ([(1, 1), (2, 2), (3, 2)] if held else [(1, 1)])
             assert await journal.attach("one") == (1 if held else 0)
         finally:

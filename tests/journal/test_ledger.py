@@ -14,10 +14,12 @@ import pytest
 from support.journal import encode_one_each, item, walk
 
 from bridge.errors import JournalUnusable
+from bridge.journal import DROPPED
 from bridge.journal.ledger import (
     AppStanding,
     DestinationStanding,
     Found,
+    KeptLetter,
     Lateness,
     Ledger,
     OpenGap,
@@ -26,7 +28,7 @@ from bridge.journal.ledger import (
 )
 from bridge.journal.lock import Lock, is_held
 from bridge.journal.sqlite import SqliteJournal
-from bridge.model import AppRecord, DeadLetter, Gap, GapKind, Read, ReadKind
+from bridge.model import AppRecord, DeadLetter, Encoded, Gap, GapKind, Read, ReadKind
 from bridge.simulator.manual_clock import ManualClock
 
 LIVE = Read(ReadKind.LIVE, 0, 10, at=11, pages=2)
@@ -113,7 +115,7 @@ def test_the_read_of_a_batch(ledger: Ledger) -> None:
 def test_destinations_and_what_waits(ledger: Ledger) -> None:
     """Cursor, records and bytes behind it, since when, dead letters."""
     assert ledger.destinations() == (
-        DestinationStanding("one", 5, True, 0, 0, None, 2),
+        DestinationStanding("one", 5, True, 0, 0, None, 2, len("too oldznoz")),
         DestinationStanding("two", 3, True, 4, len(b"p" + b"r s t"), 200, 0),
     )
     assert ledger.live_bytes() == len(b"p" + b"r s t")
@@ -124,6 +126,36 @@ def test_when_a_batch_was_acknowledged(ledger: Ledger) -> None:
     assert [ledger.acknowledged("one", seq) for seq in range(1, 7)] == [300, *[400] * 4, None]
     assert [ledger.acknowledged("two", seq) for seq in (1, 3, 4)] == [400, 400, None]
     assert ledger.acknowledged("ghost", 1) is None
+
+
+def test_dead_letters_page_by_page(ledger: Ledger) -> None:
+    """In the order they came, of one destination, or with the beginning of a uid."""
+    first, second = ledger.dead_letters(limit=9)
+    letter = DeadLetter("one", "u1", 1, "too old", b"z", 250)
+    assert first == KeptLetter(1, letter, size=8, replay=False)
+    assert second.letter.uid == "u2"
+    assert ledger.dead_letters(limit=1) == (first,)
+    assert ledger.dead_letters(after=1, limit=1) == (second,)
+    assert ledger.dead_letters(uid="u2", limit=9) == (second,)
+    assert len(ledger.dead_letters(uid="u", destination="one", limit=9)) == 2
+    assert ledger.dead_letters(destination="two", limit=9) == ()
+
+
+def test_dropped_entries_are_known_as_such(running: SqliteJournal, path: Path) -> None:
+    """They have a place in time, and no batch and no read."""
+    found = (item(20, "kept"), item(21, "out"), item(22, "odd", dated=False))
+    encoded = [Encoded(1, 1, b"kept", uids=(b"kept",))]
+    sweep = Read(ReadKind.SWEEP, 0, 30, at=40, pages=1)
+    done = asyncio.run(running.append(walk("b", *found, read=sweep, encode=lambda _, __: encoded)))
+    assert done.dropped == 2
+    with Ledger.open(path) as ledger:
+        assert ledger.fingerprints("b", 20, 30) == {b"kept": 6, b"out": DROPPED, b"odd": DROPPED}
+        places = [ledger.find(uid) for uid in (b"kept", b"out", b"odd")]
+        assert [place.dropped for (place,) in places] == [False, True, True]
+        assert ledger.read_of("b", 6) == ReadRecord(sweep, 400, added=1, first_seq=6, last_seq=6)
+        assert ledger.read_of("b", DROPPED) is None
+        assert ledger.acknowledged("one", DROPPED) is None
+        assert ledger.lateness("b") == Lateness(entries=1, latest=20, median=20)
 
 
 def test_dead_letters_of_some_records(ledger: Ledger) -> None:

@@ -11,11 +11,12 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Awaitable, Callable
-from dataclasses import astuple
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -23,21 +24,35 @@ from support.journal import Disk, copy_as_killed, encode_one_each, encode_plainl
 from support.virtual import Crash
 
 from bridge.errors import JournalError
-from bridge.journal import Journal, rules
+from bridge.journal import DROPPED, Journal, Start, Stats, rules
 from bridge.journal.memory import Contents, MemoryJournal
+from bridge.journal.orders import Orders
 from bridge.journal.sqlite import SqliteJournal
-from bridge.model import AppRecord, DeadLetter, Encode, Gap, GapKind, Identified, Read, ReadKind
+from bridge.model import (
+    ALL_DROPPED,
+    AppRecord,
+    DeadLetter,
+    Encode,
+    Encoded,
+    Gap,
+    GapKind,
+    Identified,
+    Read,
+    ReadKind,
+)
 from bridge.simulator.manual_clock import ManualClock
 
 Call: TypeAlias = Callable[[Journal], Awaitable[Any]]
 
 MAX_BYTES = 90
+LETTER_BYTES = 40
 LEDGER_BYTES = 9 * rules.FINGERPRINT_BYTES
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Thousands of commits are tried; a killed process leaves the same files there as on a disk."""
 TICKS = range(8)
 APPS = ("a", "b")
 DESTINATIONS = ("one", "two", "three")
+UIDS = ("u", "v", "w")
 
 
 class BrokenEncoder(Exception):
@@ -68,7 +83,32 @@ gaps = st.builds(
 )
 
 
-encoders: list[Encode] = [*[encode_plainly] * 4, encode_one_each, _broken]
+def _shaping(dropped: str, joined: str) -> Encode:
+    """An encoder of an app whose rules drop some entries and join others to one record."""
+
+    def encode(items: Sequence[Identified], found: Sequence[Gap]) -> list[Encoded]:
+        kept = [one for one in items if one.uid.decode() not in dropped]
+        together = [one.uid for one in kept if one.uid.decode() in joined]
+        apart = [one.uid for one in kept if one.uid.decode() not in joined]
+        batches = [
+            Encoded(min(1, len(together)) + len(apart), 9, b" ".join(together + apart), uids=uids)
+            for uids in [(*together, *apart)]
+            if uids
+        ]
+        batches += [replace(batch, uids=()) for batch in encode_one_each((), found)]
+        return batches or [ALL_DROPPED]
+
+    return encode
+
+
+encoders: list[Encode] = [
+    *[encode_plainly] * 4,
+    encode_one_each,
+    _broken,
+    _shaping("p", ""),
+    _shaping("pqr", "st"),
+    _shaping("pqrst", ""),
+]
 
 
 @st.composite
@@ -104,8 +144,8 @@ def prunes(draw: st.DrawFn) -> Call:
 @st.composite
 def attachments(draw: st.DrawFn) -> Call:
     """A destination put in use."""
-    name = draw(st.sampled_from(DESTINATIONS))
-    return lambda journal: journal.attach(name)
+    name, first = draw(st.sampled_from(DESTINATIONS)), draw(st.sampled_from(Start))
+    return lambda journal: journal.attach(name, first)
 
 
 @st.composite
@@ -113,9 +153,17 @@ def advances(draw: st.DrawFn) -> Call:
     """A cursor, relative to nothing: backwards, forwards and beyond; with dead letters."""
     name = draw(st.sampled_from(DESTINATIONS))
     cursor = draw(st.integers(0, 12))
-    uids = draw(st.lists(st.sampled_from("uvw"), max_size=2))
-    letters = [DeadLetter(name, uid, cursor, f"refused at {cursor}", b"z", 1) for uid in uids]
-    return lambda journal: journal.advance(name, cursor, letters)
+    letters = [
+        DeadLetter(name, uid, cursor, f"refused at {cursor}", gzip, cursor, answer)
+        for uid, gzip, answer in draw(st.lists(refusals, max_size=2))
+    ]
+    replayed = draw(st.lists(st.sampled_from(UIDS), max_size=1))
+    return lambda journal: journal.advance(name, cursor, letters, replayed)
+
+
+refusals = st.tuples(
+    st.sampled_from(UIDS), st.sampled_from([b"z", b"zzzz"]), st.sampled_from(["", "no", "\ud800"])
+)
 
 
 calls = st.one_of(appends(), appends(), advances(), advances(), prunes(), attachments(), begins())
@@ -142,6 +190,7 @@ class Lockstep(RuleBasedStateMachine):
             self.path,
             max_bytes=MAX_BYTES,
             ledger_bytes=LEDGER_BYTES,
+            dead_letters_max_bytes=LETTER_BYTES,
             clock=self.clock,
             inline=True,
             connect=self.disk.connect,
@@ -153,7 +202,11 @@ class Lockstep(RuleBasedStateMachine):
 
     def _modelled(self, contents: Contents) -> MemoryJournal:
         return MemoryJournal(
-            max_bytes=MAX_BYTES, ledger_bytes=LEDGER_BYTES, clock=self.clock, contents=contents
+            max_bytes=MAX_BYTES,
+            ledger_bytes=LEDGER_BYTES,
+            dead_letters_max_bytes=LETTER_BYTES,
+            clock=self.clock,
+            contents=contents,
         )
 
     def _kill(self) -> None:
@@ -235,6 +288,72 @@ class Lockstep(RuleBasedStateMachine):
         cursor = start + round(share * (end - start))
         self._both([lambda journal: journal.advance(name, cursor)])
 
+    @rule(
+        name=st.none() | st.sampled_from(DESTINATIONS),
+        uids=st.none() | st.sets(st.sampled_from(UIDS)),
+        drop=st.booleans(),
+    )
+    def order_letters(self, name: str | None, uids: set[str] | None, drop: bool) -> None:
+        """A person wants dead letters sent again, or gives them up."""
+        contents = self.model.contents
+        chosen = {
+            (destination, uid)
+            for destination, uid in contents.dead_letters
+            if name in {None, destination} and (uids is None or uid in uids)
+        }
+        with Orders.open(self.path) as word:
+            order = word.drop if drop else word.replay
+            assert order(destination=name, uids=uids) == len(chosen)
+        if drop:
+            for key in chosen:
+                del contents.dead_letters[key]
+        contents.replay = contents.replay - chosen if drop else contents.replay | chosen
+
+    @precondition(lambda self: self.model._in_use)
+    @rule(share=st.floats(0, 1), data=st.data())
+    def replay(self, share: float, data: st.DataObject) -> None:
+        """A destination in use takes part of what it is to be sent again, and refuses the rest."""
+        name = data.draw(st.sampled_from(sorted(self.model._in_use)))
+        with Orders.open(self.path) as word:
+            word.replay(destination=name, uids=None)
+        contents = self.model.contents
+        letters = [one for key, one in contents.dead_letters.items() if key[0] == name]
+        contents.replay |= {(name, one.uid) for one in letters}
+        taken = round(share * len(letters))
+        again = [replace(one, reason="again", seq=99, gzip=b"other") for one in letters[taken:]]
+        uids = [one.uid for one in letters[:taken]]
+        self._both([lambda journal: journal.advance(name, 0, again, uids)])
+
+    @rule(name=st.sampled_from(DESTINATIONS), paused=st.booleans())
+    def pause_or_resume(self, name: str, paused: bool) -> None:
+        """A person lets a destination rest, or go on."""
+        contents = self.model.contents
+        with Orders.open(self.path) as word:
+            if name not in contents.cursors:
+                with pytest.raises(JournalError, match="no such destination"):
+                    word.pause(name, paused=paused)
+                return
+            assert word.pause(name, paused=paused) is ((name in contents.paused) is not paused)
+        (contents.paused.add if paused else contents.paused.discard)(name)
+
+    @rule(name=st.sampled_from(DESTINATIONS))
+    def forget(self, name: str) -> None:
+        """A person has a destination forgotten; refused while it is in use or has dead letters."""
+        contents = self.model.contents
+        known = {one.destination: one for one in self._stats().unused}
+        with Orders.open(self.path) as word:
+            if name not in known or known[name].dead_letters:
+                with pytest.raises(JournalError, match=r"running bridge|dead letters|no such"):
+                    word.forget(name)
+                return
+            assert word.forget(name) == known[name]
+        contents.paused.discard(name)
+        contents.acks = [one for one in contents.acks if one.destination != name]
+        del contents.cursors[name]
+
+    def _stats(self) -> Stats:
+        return self.runner.run(self.model.stats())
+
     @rule()
     def close_and_open(self) -> None:
         """An orderly restart; no destination is in use after it."""
@@ -259,6 +378,10 @@ class Lockstep(RuleBasedStateMachine):
         for bounds in ({"max_batches": 99, "max_size": 9_999}, {"max_batches": 3, "max_size": 7}):
             assert await self.real.read(0, **bounds) == await self.model.read(0, **bounds)
         assert await self.real.stats() == await self.model.stats()
+        for name in self.model._in_use:
+            for size in (3, 99):
+                wishes = await self.real.wishes(name, max_size=size)
+                assert wishes == await self.model.wishes(name, max_size=size)
         for app in APPS:
             assert await self.real.gaps(app) == await self.model.gaps(app)
         contents = self.model.contents
@@ -298,9 +421,18 @@ class Lockstep(RuleBasedStateMachine):
         assert self._rows("SELECT destination, after, cursor, at FROM acks") == {
             astuple(one) for one in contents.acks
         }
-        assert self._rows("SELECT destination, uid, reason FROM dead_letters") == {
-            (letter.destination, letter.uid, letter.reason)
-            for letter in contents.dead_letters.values()
+        rows = self.real._db.execute(
+            """
+            SELECT destination, uid, seq, reason, gzip, refused_at, answer, replay, size
+            FROM dead_letters ORDER BY id
+            """
+        ).fetchall()
+        assert rows == [
+            (*astuple(letter), key in contents.replay, rules.letter_size(letter))
+            for key, letter in contents.dead_letters.items()
+        ]
+        assert self._rows("SELECT destination, cursor, paused FROM cursors") == {
+            (name, cursor, name in contents.paused) for name, cursor in contents.cursors.items()
         }
 
     def _rows(self, sql: str) -> set[Any]:
@@ -334,8 +466,28 @@ class Lockstep(RuleBasedStateMachine):
             UNION SELECT CAST(kind || ':' || floor || '-' || ceiling AS BLOB), seq FROM gaps
             """
         ):
+            if seq == DROPPED:
+                continue
             assert 0 < seq <= last
             assert name in payloads.get(seq, name).split(b" ")
+
+    @invariant()
+    def dead_letters_count_right(self) -> None:
+        """Their running counts are what counting would give."""
+        assert not self._rows(
+            """
+            SELECT * FROM cursors WHERE (dead_letters, dead_bytes) IS NOT
+                (SELECT count(*), coalesce(sum(size), 0) FROM dead_letters AS letters
+                 WHERE letters.destination = cursors.destination)
+            """
+        )
+
+    @invariant()
+    def no_batch_goes_before_all_have_passed_it(self) -> None:
+        """Not even one that a destination out of use waits for."""
+        first = self.model.contents.last_seq + 1
+        first = min([first, *(batch.seq for batch in self.model.contents.batches)])
+        assert all(cursor >= first - 1 for cursor in self.model.contents.cursors.values())
 
     @invariant()
     def a_ledger_never_claims_more(self) -> None:

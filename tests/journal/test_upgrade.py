@@ -1,10 +1,13 @@
-"""A journal of schema version 1 is brought up to date whole, or left as it was."""
+"""A journal of an older schema version is brought up to date whole, or left as it was."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,11 @@ from bridge.errors import JournalUnusable
 from bridge.journal import opening
 from bridge.journal.ledger import Ledger
 from bridge.journal.sqlite import SqliteJournal
-from bridge.model import Anchor, Appended, AppRecord
+from bridge.model import Anchor, Appended, AppRecord, DeadLetter
 from bridge.simulator.manual_clock import ManualClock
 
 SCHEMA_1 = Path(__file__).with_name("schema_1.sql").read_text(encoding="utf-8")
+UPGRADES = resources.files("bridge.journal")
 
 
 def start(path: Path, disk: Disk | None = None) -> SqliteJournal:
@@ -29,9 +33,20 @@ def start(path: Path, disk: Disk | None = None) -> SqliteJournal:
     )
 
 
+@pytest.fixture(params=[1, 2])
+def version(request: pytest.FixtureRequest) -> int:
+    """The version that wrote the journal."""
+    number: int = request.param
+    return number
+
+
 @pytest.fixture
-def old(path: Path) -> Path:
-    """A version 1 journal: two apps, a delivered and two waiting batches, a dead letter."""
+def old(path: Path, version: int) -> Path:
+    """An old journal: two apps, a delivered and two waiting batches, dead letters.
+
+    The destination ``gone`` was out of use while its first batch was removed. A journal of version
+    2 began as one of version 1.
+    """
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.executescript(SCHEMA_1)
         db.execute(f"PRAGMA application_id = {opening.APPLICATION_ID}")
@@ -47,19 +62,25 @@ def old(path: Path) -> Path:
             INSERT INTO batches VALUES (2, 1, 3, 5, 200, 4, 6, x'7120722075');
             INSERT INTO batches VALUES (3, 2, 1, 1, 300, 5, 7, x'70');
             DELETE FROM batches WHERE seq = 1;
-            INSERT INTO cursors VALUES ('one', 1, 1), ('two', 2, 1);
-            INSERT INTO dead_letters VALUES (1, 'one', 'u', 1, 'refused', 5, x'7a');
+            INSERT INTO cursors VALUES ('one', 1, 1), ('two', 2, 1), ('gone', 0, 0);
+            INSERT INTO dead_letters VALUES (7, 'one', 'u', 1, 'refusé', 5, x'7a'),
+                                            (3, 'two', 'u', 1, 'no', 5, x'7a7a');
             """
         )
+        if version > 1:
+            db.executescript(UPGRADES.joinpath("upgrade_2.sql").read_text(encoding="utf-8"))
     return path
 
 
 def shape(db: sqlite3.Connection) -> dict[str, Any]:
-    """The tables: columns with type, default and key; indexes; whether strict and without rowid."""
+    """The tables: columns with type, default and key; indexes; whether strict and without rowid.
+
+    And the text of indexes and triggers, and of the tables that an upgrade makes whole.
+    """
     tables = db.execute(
         "SELECT name, type, wr, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'"
     )
-    return {
+    found = {
         row[0]: (
             row,
             db.execute(f"PRAGMA table_info({row[0]})").fetchall(),
@@ -67,10 +88,20 @@ def shape(db: sqlite3.Connection) -> dict[str, Any]:
         )
         for row in tables.fetchall()
     }
+    texts = db.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE type != 'table' OR name = 'dead_letters'"
+    )
+    return found | {f"text of {name}": _bare(sql) for name, sql in texts.fetchall()}
+
+
+def _bare(sql: str | None) -> str:
+    """Without comments, quotes and the manner of spacing."""
+    text = re.sub(r"--.*", "", sql or "")
+    return " ".join(re.sub(r'"', "", text).split())
 
 
 async def look(journal: SqliteJournal) -> None:
-    """Everything that version 1 held is there and goes on."""
+    """Everything that the old journal held is there and goes on."""
     assert await journal.app("a") == AppRecord("a", "rest/x", "{}", 50, {15: 40}, ledger_from=50)
     assert await journal.app("b") == AppRecord("b", "rest/y", "{}", 9, ledger_from=9)
     assert await journal.anchor("a", 29) == Anchor(20, frozenset({b"q"}))
@@ -81,17 +112,30 @@ async def look(journal: SqliteJournal) -> None:
         (2, "a", b"q r u"),
         (3, "b", b"p"),
     ]
-    assert (await journal.stats()).dead_letters == 1
+    stats = await journal.stats()
+    assert [(b.dead_letters, b.dead_letter_bytes) for b in stats.backlogs] == [(1, 8), (1, 4)]
+    assert [(b.destination, b.cursor, b.batches) for b in stats.unused] == [("gone", 1, 2)]
+    assert await journal.attach("gone") == 1
+    again = DeadLetter("one", "u", 9, "again", b"other", 9, "answer")
+    await journal.advance("one", 1, [again, replace(again, uid="v")])
     known = (item(10, "p"), item(20, "q"), item(30, "r"), item(21, "u", dated=False))
     assert await journal.append(walk("a", *known, item(40, "s"))) == Appended(1, 4, 4)
     await journal.advance("one", 4)
     await journal.advance("two", 4)
+    assert len(await journal.read(0, max_batches=9, max_size=99)) == 3
+    await journal.advance("gone", 4)
     assert await journal.read(0, max_batches=9, max_size=99) == ()
     await journal.prune("a", needed=25, kept=25)
     assert await journal.anchor("a", 29) is None
+    rows = journal._db.execute("SELECT id, uid, seq, reason, answer, gzip, size FROM dead_letters")
+    assert rows.fetchall() == [
+        (3, "u", 1, "no", "", b"zz", 4),
+        (7, "u", 1, "again", "answer", b"z", 12),
+        (9, "v", 9, "again", "answer", b"other", 16),
+    ]
 
 
-def test_version_1_with_all_it_holds_is_opened(old: Path) -> None:
+def test_an_old_journal_with_all_it_holds_is_opened(old: Path) -> None:
     """Positions, cursors, fingerprints, waiting batches; the counts are right from the start."""
     journal = start(old)
     asyncio.run(look(journal))
@@ -114,7 +158,9 @@ def test_an_upgraded_journal_has_the_shape_of_a_new_one(old: Path, tmp_path: Pat
     upgraded.abandon()
 
 
-def test_a_kill_amid_the_upgrade_leaves_the_old_or_the_new(old: Path, tmp_path: Path) -> None:
+def test_a_kill_amid_the_upgrade_leaves_the_old_or_the_new(
+    old: Path, version: int, tmp_path: Path
+) -> None:
     """Before every statement of it; what is left opens and holds everything."""
     copies: list[Path] = []
 
@@ -137,8 +183,8 @@ def test_a_kill_amid_the_upgrade_leaves_the_old_or_the_new(old: Path, tmp_path: 
         asyncio.run(look(journal))
         journal.abandon()
     assert versions == sorted(versions)
-    assert set(versions) == {1, 2}
-    assert versions.count(1) > 10
+    assert set(versions) == set(range(version, opening.SCHEMA_VERSION + 1))
+    assert all(versions.count(number) > 10 for number in range(version, opening.SCHEMA_VERSION))
 
 
 @pytest.mark.parametrize("late", [False, True])

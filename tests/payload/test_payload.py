@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Sequence
 
 import pytest
+from destinations.otlp_decoding import from_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 
 from bridge.model import Batch, Encoded
-from bridge.payload import Request, compress, encoded, halves, records_of, singles, uid_of
+from bridge.payload import (
+    Request,
+    compress,
+    encoded,
+    halves,
+    records_of,
+    singles,
+    to_json,
+    uid_of,
+)
 
 Shape = list[tuple[int, list[tuple[int, int]]]]
 """Resources, each a number and its scopes, each a number and how many records it holds."""
@@ -180,3 +193,85 @@ def test_damaged_bytes_are_an_error() -> None:
     stored = build([(0, [(0, 2)])]).gzip
     with pytest.raises((EOFError, gzip.BadGzipFile, zlib.error)):
         _ = Request((Encoded(2, 10, stored[:-9]),)).raw
+
+
+def one(record: LogRecord) -> bytes:
+    """A request of that record."""
+    message = ExportLogsServiceRequest()
+    message.resource_logs.add().scope_logs.add().log_records.append(record)
+    return message.SerializeToString()
+
+
+def test_json_is_written_as_the_specification_says() -> None:
+    """Hex ids, integer enums, 64-bit integers as strings, base64 bytes, lowerCamelCase names."""
+    record = LogRecord(
+        time_unix_nano=2**63 + 1,
+        severity_number=SeverityNumber.SEVERITY_NUMBER_INFO,
+        severity_text="INFO",
+        trace_id=bytes(range(16)),
+        span_id=b"\xff" * 8,
+        flags=1,
+        dropped_attributes_count=2,
+        body=AnyValue(bytes_value=b"\x00\xff"),
+    )
+    for key, value in {
+        "int": AnyValue(int_value=-(2**63)),
+        "zero": AnyValue(int_value=0),
+        "nan": AnyValue(double_value=float("nan")),
+        "text": AnyValue(string_value="\x00 \u20ac \U0010ffff"),
+        "nothing": AnyValue(),
+    }.items():
+        record.attributes.add(key=key).value.CopyFrom(value)
+    decoded = json.loads(to_json(one(record)))
+    [written] = decoded["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+    assert written == {
+        "timeUnixNano": "9223372036854775809",
+        "severityNumber": 9,
+        "severityText": "INFO",
+        "traceId": "000102030405060708090a0b0c0d0e0f",
+        "spanId": "ffffffffffffffff",
+        "flags": 1,
+        "droppedAttributesCount": 2,
+        "body": {"bytesValue": "AP8="},
+        "attributes": [
+            {"key": "int", "value": {"intValue": "-9223372036854775808"}},
+            {"key": "zero", "value": {"intValue": "0"}},
+            {"key": "nan", "value": {"doubleValue": "NaN"}},
+            {"key": "text", "value": {"stringValue": "\x00 \u20ac \U0010ffff"}},
+            {"key": "nothing", "value": {}},
+        ],
+    }
+
+
+@given(st.lists(shapes, min_size=1, max_size=3))
+@settings(max_examples=50)
+def test_json_says_the_same(parts: list[Shape]) -> None:
+    """Joined protobuf in other words, the same bytes each time."""
+    request = joined(parts)
+    back = Request((Encoded(request.records, 0, gzip.compress(from_json(request.json))),))
+    assert contents([back]) == contents([request])
+    assert request.json == to_json(b"".join(Request((part,)).raw for part in request.parts))
+
+
+values: st.SearchStrategy[AnyValue] = st.one_of(
+    st.text(max_size=20).map(lambda text: AnyValue(string_value=text)),
+    st.binary(max_size=20).map(lambda data: AnyValue(bytes_value=data)),
+    st.integers(-(2**63), 2**63 - 1).map(lambda number: AnyValue(int_value=number)),
+    st.floats(allow_nan=False).map(lambda number: AnyValue(double_value=number)),
+    st.booleans().map(lambda yes: AnyValue(bool_value=yes)),
+)
+
+
+@given(values, st.binary(min_size=16, max_size=16), st.integers(0, 24))
+def test_any_record_survives_json(value: AnyValue, trace_id: bytes, severity: int) -> None:
+    """What comes back is the record that went in."""
+    body = AnyValue()
+    body.array_value.values.append(value)
+    body.array_value.values.add().kvlist_value.values.add(key="k").value.CopyFrom(value)
+    record = LogRecord(
+        body=body, trace_id=trace_id, severity_number=SeverityNumber.ValueType(severity)
+    )
+    raw = one(record)
+    assert ExportLogsServiceRequest.FromString(from_json(to_json(raw))) == (
+        ExportLogsServiceRequest.FromString(raw)
+    )

@@ -214,7 +214,7 @@ def test_what_passed_before_a_destination_came_is_not_claimed(scene: Scene) -> N
     many(scene, 50)
     scene.fill()
     with closing(sqlite3.connect(scene.path)) as db, db:
-        db.execute("INSERT INTO cursors VALUES ('younger', 1, 1)")
+        db.execute("INSERT INTO cursors (destination, cursor, in_use) VALUES ('younger', 1, 1)")
     (_, younger) = audited(scene).shares
     assert (younger.delivered, younger.waiting, younger.unknown) == (0, 0, 50)
 

@@ -142,13 +142,29 @@ class Scene:
 
         return self.play(main)
 
-    def acknowledge(self, cursor: int, letters: Sequence[DeadLetter] = ()) -> None:
+    def attach(self, destination: str) -> None:
+        """Another destination comes into use, once."""
+        self.acknowledge(0, destination=destination)
+
+    def running(self, destination: str = "out") -> SqliteJournal:
+        """The journal, open, with the destination in use: a bridge runs."""
+
+        async def main() -> SqliteJournal:
+            journal = self.open()
+            await journal.attach(destination)
+            return journal
+
+        return self.play(main)
+
+    def acknowledge(
+        self, cursor: int, letters: Sequence[DeadLetter] = (), destination: str = "out"
+    ) -> None:
         """The destination passes batches."""
 
         async def main() -> None:
             journal = self.open()
-            await journal.attach("out")
-            await journal.advance("out", cursor, letters)
+            await journal.attach(destination)
+            await journal.advance(destination, cursor, letters)
             await journal.aclose()
 
         self.play(main)

@@ -12,6 +12,7 @@ from bridge.telemetry import Event
 from bridge.telemetry.log import json_line
 from bridge.telemetry.service import (
     ConfigWarning,
+    DestinationsNotConfigured,
     InternalError,
     Progress,
     Started,
@@ -43,6 +44,14 @@ STARTED = Started("1.2.3", ("a", "b"), ("out",), "/var/lib/j.sqlite")
         (Stopped(0), "stopped; everything read is delivered"),
         (Stopped(1234), "stopped; 1,234 undelivered entries wait in the journal"),
         (ConfigWarning("x: odd"), "configuration: x: odd"),
+        (
+            DestinationsNotConfigured(("a", "b"), 1234),
+            (
+                "no longer configured, and entries are kept for them until the journal is full "
+                "(1,234 by now): a, b; put them back or run "
+                "`fal-log-bridge destinations forget NAME`"
+            ),
+        ),
         (Progress(12.34, 1234.5, "", 0, "", 0, 0), "read 12.3/s, delivered 1,234.5/s"),
         (
             Progress(0, 0, "app", 5, "out", 61.25, 2000),

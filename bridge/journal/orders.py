@@ -1,0 +1,196 @@
+"""The journal for a person's word: commands that change it, beside a running bridge or without one.
+
+Each order is one or a few short transactions on a connection of its own. SQLite lets one process
+write at a time and the other wait, so that the bridge sees an order whole or not yet; it keeps
+nothing in memory of what orders change, and looks again every few seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from bridge.errors import JournalError
+from bridge.journal import Backlog, opening, store, trouble
+from bridge.journal.commit import Failed, commit
+from bridge.journal.lock import is_held
+
+T = TypeVar("T")
+
+_CHUNK: Final = 2_000
+"""Letters of one transaction: the bridge waits for no longer than these take."""
+
+_CHOSEN: Final = """
+    (:destination IS NULL OR destination = :destination)
+    AND (:uids IS NULL OR uid IN (SELECT value FROM json_each(:uids)))
+"""
+
+
+class Orders:
+    """Made by `open`; a context manager. Every order raises `JournalError` when it fails."""
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self._path = path
+        self._db = db
+
+    @classmethod
+    def open(cls, path: Path, *, connect: opening.Connect = sqlite3.connect) -> Orders:
+        """Open an existing journal for orders; nothing is checked through, created or upgraded.
+
+        Raises:
+            JournalUnusable: missing, unreadable, foreign, of another schema version, or corrupt.
+        """
+        path = path.absolute()
+        db = opening.existing(path, connect, mode="rw")
+        orders = cls(path, db)
+        try:
+            with orders._translated():
+                db.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            db.close()
+            raise
+        return orders
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def replay(self, *, destination: str | None, uids: Collection[str] | None) -> int:
+        """Mark dead letters to be sent again; how many of the chosen ones are marked now.
+
+        Chosen are those of one destination or all, with one of the uids or any.
+        """
+        chosen = _chosen(destination, uids)
+        self._in_chunks("UPDATE dead_letters SET replay = 1", "NOT replay", chosen)
+        with self._translated():
+            (marked,) = self._db.execute(
+                f"SELECT count(*) FROM dead_letters WHERE replay AND {_CHOSEN}",  # noqa: S608 - a constant
+                chosen,
+            ).fetchone()
+        return int(marked)
+
+    def drop(self, *, destination: str | None, uids: Collection[str] | None) -> int:
+        """Give up dead letters, chosen as in `replay`, for good; how many those were."""
+        return self._in_chunks("DELETE FROM dead_letters", "TRUE", _chosen(destination, uids))
+
+    def pause(self, destination: str, *, paused: bool) -> bool:
+        """Let a destination rest, or go on; False where that is so already."""
+        return self._write(partial(_pause, destination, paused))
+
+    def forget(self, destination: str) -> Backlog:
+        """Forget where a destination stood, and with it what only it held; returns what it held.
+
+        Raises:
+            JournalError: it is in use by a running bridge, has dead letters, or is not known.
+        """
+        return self._write(partial(self._forget, destination))
+
+    def _forget(self, destination: str, db: sqlite3.Connection) -> Backlog:
+        held, in_use = _standing(db, destination)
+        # A bridge that starts now waits with its first attach until this transaction has ended.
+        if in_use and is_held(self._path):
+            raise JournalError(
+                "a running bridge delivers to it",
+                where=f"destination {destination}",
+                hint="take it out of the configuration and restart the bridge, then forget it",
+            )
+        if held.dead_letters:
+            raise JournalError(
+                f"it has {held.dead_letters:,} dead letters",
+                where=f"destination {destination}",
+                hint="`fal-log-bridge dead-letters export` keeps them elsewhere, "
+                "`fal-log-bridge dead-letters drop` gives them up; then forget it",
+            )
+        for table in ("acks", "cursors"):
+            db.execute(f"DELETE FROM {table} WHERE destination = ?", (destination,))  # noqa: S608 - one of two names
+        return held
+
+    def _in_chunks(self, act: str, still: str, chosen: dict[str, Any]) -> int:
+        """Do something to the chosen letters that are there now, chunk by chunk; to how many.
+
+        They are looked for outside of the transactions; an id is never used again.
+        """
+        done, after = 0, 0
+        with self._translated():
+            (newest,) = self._db.execute("SELECT max(id) FROM dead_letters").fetchone()
+            bounds = {**chosen, "newest": newest, "chunk": _CHUNK}
+            while ids := self._ids(still, {**bounds, "after": after}):
+                done += self._write(partial(_act_on, act, ids))
+                after = ids[-1]
+        return done
+
+    def _ids(self, still: str, bounds: dict[str, Any]) -> list[int]:
+        rows = self._db.execute(
+            f"""
+            SELECT id FROM dead_letters
+            WHERE id > :after AND id <= :newest AND {still} AND {_CHOSEN} ORDER BY id LIMIT :chunk
+            """,  # noqa: S608 - constants
+            bounds,
+        )
+        return [number for (number,) in rows.fetchall()]
+
+    def _write(self, order: Callable[[sqlite3.Connection], T]) -> T:
+        """One order, in one transaction."""
+        with self._translated():
+            (result,) = commit([order], self._db)
+        if isinstance(result, Failed):
+            with self._translated():
+                raise result.error
+        done: T = result
+        return done
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise trouble.translated(error, self._path) from error
+        except OSError as error:
+            raise trouble.unreadable(error, self._path) from error
+
+
+def _act_on(act: str, ids: list[int], db: sqlite3.Connection) -> int:
+    these = "id IN (SELECT value FROM json_each(?))"
+    return db.execute(f"{act} WHERE {these}", (json.dumps(ids),)).rowcount
+
+
+def _chosen(destination: str | None, uids: Collection[str] | None) -> dict[str, Any]:
+    return {
+        "destination": destination,
+        "uids": None if uids is None else json.dumps(sorted(uids)),
+    }
+
+
+def _standing(db: sqlite3.Connection, destination: str) -> tuple[Backlog, bool]:
+    """A destination's backlog, and whether it is in use.
+
+    Raises:
+        JournalError: there is none of that name.
+    """
+    known = {one.destination: (one, in_use) for one, in_use in store.standings(db)}
+    if destination not in known:
+        raise JournalError(
+            "the journal knows no such destination",
+            where=f"destination {destination}",
+            hint=f"there are: {', '.join(known)}" if known else "none has been run yet",
+        )
+    return known[destination]
+
+
+def _pause(destination: str, paused: bool, db: sqlite3.Connection) -> bool:
+    standing, _ = _standing(db, destination)
+    if standing.paused is paused:
+        return False
+    db.execute("UPDATE cursors SET paused = ? WHERE destination = ?", (int(paused), destination))
+    return True

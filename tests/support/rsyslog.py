@@ -1,0 +1,119 @@
+"""A real rsyslogd on loopback ports that writes down whole messages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.syslog_parser import Parsed, parse
+
+_PATIENCE = 60
+_DURABLE = """
+main_queue(queue.type="disk" queue.filename="main" queue.checkpointInterval="1"
+           queue.syncQueueFiles="on" queue.timeoutEnqueue="60000" queue.timeoutShutdown="60000")
+"""
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Another process can only be waited for in real time."""
+    deadline = time.monotonic() + _PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Rsyslog:
+    """One receiver; it keeps its port, queue and output file when it is started again."""
+
+    def __init__(self, folder: Path, inputs: str, *, durable: bool = False) -> None:
+        """Prepare; ``inputs`` configures one input, ``{port}`` in place of its port."""
+        self.port = free_port()
+        self.is_udp = "imudp" in inputs
+        self._output = folder / "received"
+        self._said = folder / "said"
+        self._config = folder / "rsyslog.conf"
+        self._pid = folder / "pid"
+        self._config.write_text(
+            f'global(workDirectory="{folder}" processInternalMessages="off")\n'
+            + inputs.replace("{port}", str(self.port))
+            + (_DURABLE if durable else "")
+            + 'template(name="raw" type="string" string="%rawmsg%\\n")\n'
+            + f'action(type="omfile" file="{self._output}" template="raw"'
+            + (' sync="on" flushOnTXEnd="on"' if durable else "")
+            + ")\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run until `kill` or `stop`, listening when this returns."""
+        program = shutil.which("rsyslogd", path="/usr/sbin:/sbin:" + os.environ.get("PATH", ""))
+        assert program
+        self._pid.unlink(missing_ok=True)
+        with self._said.open("ab") as said:
+            self._process = subprocess.Popen(
+                [program, "-n", "-f", self._config, "-i", self._pid], stdout=said, stderr=said
+            )
+        eventually(self._listens, f"rsyslogd does not start: {self._said.read_text()}")
+
+    def kill(self) -> None:
+        """As a crash ends it."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """As a service manager ends it."""
+        self._end(signal.SIGTERM)
+
+    def lines(self) -> list[bytes]:
+        """What it has written, message by message."""
+        return self._output.read_bytes().splitlines() if self._output.exists() else []
+
+    def messages(self) -> list[Parsed]:
+        """The same, parsed."""
+        return [parse(line) for line in self.lines()]
+
+    def uids(self) -> list[str]:
+        """The uids of what it has written; a line that is being written is left out."""
+        marked = (line.partition(b'log.record.uid="') for line in self.lines())
+        return [rest.partition(b'"')[0].decode() for _, mark, rest in marked if mark]
+
+    def said(self) -> str:
+        """What it said about itself."""
+        return self._said.read_text()
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(_PATIENCE)
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._said.read_text()
+        if self.is_udp:
+            return f":{self.port:04X} " in Path("/proc/net/udp").read_text()
+        return f":{self.port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
+
+
+@contextmanager
+def running(folder: Path, inputs: str, *, durable: bool = False) -> Iterator[Rsyslog]:
+    """A receiver for the length of a test."""
+    receiver = Rsyslog(folder, inputs, durable=durable)
+    receiver.start()
+    try:
+        yield receiver
+    finally:
+        receiver.stop()
