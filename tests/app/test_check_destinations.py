@@ -81,7 +81,9 @@ def test_otlp_is_asked_with_an_empty_request(
     assert (reached.target, reached.check, reached.mark) == ("destination d0", "connection", mark)
     assert words in reached.finding
     assert (promised.check, promised.finding) == ("delivery", CONFIRMED)
-    assert [request.content for request in asked] == [b"{}" if "json" in protocol else b""]
+    assert [request.content for request in asked] == [
+        b'{"resourceLogs":[]}' if "json" in protocol else b""
+    ]
 
 
 def test_grpc_is_asked_with_an_empty_request() -> None:
