@@ -54,19 +54,19 @@ def _encode(found: Sequence[Identified], _: Sequence[Gap]) -> Sequence[Encoded]:
     return encode(found)
 
 
-async def filled(clock: SystemClock) -> tuple[MemoryJournal, set[str]]:
+async def filled(clock: SystemClock, *, entries: int = ENTRIES) -> tuple[MemoryJournal, set[str]]:
     """A journal that has entries for the destination ``backend``, and their uids."""
     journal = MemoryJournal(max_bytes=1 << 40, clock=clock)
     await journal.attach("backend")
     await journal.begin(AppRecord("app", "stream", "{}", NOON))
-    entries = [
+    found = [
         Identified(Entry({"message": f"line {n}"}, NOON + n), NOON + n, n.to_bytes(16))
-        for n in range(ENTRIES)
+        for n in range(entries)
     ]
-    for at in range(0, ENTRIES, A_BATCH):
-        batch = entries[at : at + A_BATCH]
+    for at in range(0, entries, A_BATCH):
+        batch = found[at : at + A_BATCH]
         await journal.append(Append("app", batch, batch[-1].tick, _encode, LIVE))
-    return journal, {entry.uid.hex() for entry in entries}
+    return journal, {entry.uid.hex() for entry in found}
 
 
 async def gone_and_back(rig: Rig) -> None:
