@@ -88,6 +88,7 @@ def to_json(raw: bytes) -> bytes:
     """
     message = ExportLogsServiceRequest.FromString(raw)
     decoded = MessageToDict(message, use_integers_for_enums=True)
+    decoded.setdefault("resourceLogs", [])  # not left out: some receivers refuse a bare {}
     for record in _json_records(decoded):
         for key in _IDS:
             if key in record:

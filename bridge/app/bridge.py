@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from bridge.clock import Clock
 from bridge.delivery.forwarder import Forwarder
+from bridge.destinations.file import File
 from bridge.errors import JournalError
 from bridge.journal import Journal
 from bridge.model import SECOND
 from bridge.source.tailer import Tailer
 from bridge.telemetry import Emit
-from bridge.telemetry.service import InternalError, Progress
+from bridge.telemetry.service import HungUp, InternalError, Progress
 
 GRACE: Final = 8.0
 """Seconds that destinations have to finish at a stop; container runtimes kill after ten."""
@@ -36,6 +37,7 @@ class Bridge:
         *,
         tailers: Sequence[Tailer],
         forwarders: Sequence[Forwarder],
+        files: Sequence[File],
         journal: Journal,
         clock: Clock,
         emit: Emit,
@@ -45,7 +47,14 @@ class Bridge:
         self.journal = journal
         self._clock = clock
         self._emit = emit
+        self._files = files
         self._unread: set[str] = set()
+
+    def hang_up(self) -> None:
+        """What SIGHUP asks of a running bridge: files are opened anew, as after a rotation."""
+        for file in self._files:
+            file.reopen()
+        self._emit(HungUp(tuple(file.name for file in self._files)))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until ``stop`` is set, then finish within the grace period."""

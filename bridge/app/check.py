@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
@@ -10,9 +11,9 @@ from http import HTTPStatus
 
 from bridge import settings
 from bridge.app.audit import chosen
-from bridge.app.parts import World, account_of
+from bridge.app.parts import World, account_of, destination_of
 from bridge.errors import ApiError, ApiLimitRefused, ApiThrottled, ApiUnavailable
-from bridge.model import Json
+from bridge.model import Json, Outcome, Verdict
 from bridge.source.account import Account
 from bridge.source.probes import Probed, Standing, probed
 
@@ -29,8 +30,8 @@ class Mark(StrEnum):
 class Row:
     """One thing that was tried.
 
-    ``target`` is the config, the fal account or an app; ``mend`` says what to do, or what the
-    finding means; ``asked`` and ``evidence`` are a probe's.
+    ``target`` is the config, the fal account, an app or a destination; ``mend`` says what to do,
+    or what the finding means; ``asked`` and ``evidence`` are a probe's.
     """
 
     target: str
@@ -47,15 +48,26 @@ async def check(
 ) -> AsyncIterator[Row]:
     """Try valid settings out, and give each row as it is known.
 
-    ``names`` are the apps to try, all of them if empty. What fails for the whole account is tried
-    once only.
+    ``names`` are the apps to try; if empty all of them are, and the destinations. What fails for
+    the whole account is tried once only.
 
     Raises:
-        ConfigError: there is no app of such a name, or the key or the proxy cannot be used.
+        ConfigError: there is no app of such a name, or the key, the proxy or what a destination
+            names cannot be used.
     """
     apps = chosen(config, names)
     for row in _of_config(config):
         yield row
+    async for row in _of_apps(apps, config, world):
+        yield row
+    if not names:
+        async for row in _of_destinations(config, world):
+            yield row
+
+
+async def _of_apps(
+    apps: Sequence[settings.App], config: settings.Settings, world: World
+) -> AsyncIterator[Row]:
     async with AsyncExitStack() as stack:
         account = await account_of(config, world, stack)
         for app in apps:
@@ -93,6 +105,39 @@ async def _of_app(app: settings.App, account: Account, world: World) -> list[Row
     """Probe the API with one app's filter."""
     found = await probed(account, app.name, app.filter, world.clock)
     return [_row(_name(app), one) for one in found]
+
+
+async def _of_destinations(config: settings.Settings, world: World) -> AsyncIterator[Row]:
+    """Reach each destination without giving it a record."""
+    async with AsyncExitStack() as stack:
+        built = [destination_of(one, world) for one in config.destinations]
+        for destination in built:
+            stack.push_async_callback(destination.aclose)
+        found = await asyncio.gather(*(destination.probe() for destination in built))
+        for destination, outcome in zip(built, found, strict=True):
+            target = f"destination {destination.name}"
+            yield _reached(target, outcome)
+            yield _promised(target, acknowledged=destination.acknowledged)
+
+
+def _reached(target: str, outcome: Outcome) -> Row:
+    """What a probe came to; one that was taken to be no good may still be the probe's fault."""
+    if outcome.verdict is Verdict.DELIVERED:
+        mark = Mark.UNKNOWN if outcome.reason else Mark.OK
+        return Row(target, "connection", mark, outcome.reason or "works")
+    if outcome.verdict is Verdict.REJECTED:
+        mend = "it was reached, and refuses a request without a record, as some do"
+        return Row(target, "connection", Mark.UNKNOWN, outcome.reason, mend)
+    mend = "nothing would be lost: entries are held until this is mended"
+    return Row(target, "connection", Mark.FAILED, outcome.reason, mend)
+
+
+def _promised(target: str, *, acknowledged: bool) -> Row:
+    """What the destination's word is worth."""
+    if acknowledged:
+        return Row(target, "delivery", Mark.OK, "at least once: it confirms what it has")
+    said = "best effort: nothing confirms what was received"
+    return Row(target, "delivery", Mark.OK, said, "what a receiver had not stored is lost with it")
 
 
 def _row(target: str, one: Probed) -> Row:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from random import Random
 from typing import IO, Final
 
@@ -18,7 +18,10 @@ from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
 from bridge.destinations import Destination
 from bridge.destinations.console import Console
+from bridge.destinations.file import File
 from bridge.destinations.otlp_http import OtlpHttp
+from bridge.destinations.rfc5424 import Layout
+from bridge.destinations.syslog import Syslog
 from bridge.destinations.tls import Tls
 from bridge.errors import proxy_error
 from bridge.journal import Journal, Start
@@ -82,11 +85,13 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     journal = world.open_journal(config.journal, world.clock)
     stack.push_async_callback(journal.aclose)
     await attach_all(config, journal)
-    forwarders = []
+    forwarders, files = [], []
     for one in config.destinations:
         destination = destination_of(one, world)
         stack.push_async_callback(destination.aclose)
         forwarders.append(forwarder_of(destination, journal, world))
+        if isinstance(destination, File):
+            files.append(destination)
     account = await account_of(config, world, stack)
     tailers = [tailer_of(app, config, account, journal, world) for app in config.apps]
     for tailer in tailers:
@@ -94,6 +99,7 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     return Bridge(
         tailers=tailers,
         forwarders=forwarders,
+        files=files,
         journal=journal,
         clock=world.clock,
         emit=world.emit,
@@ -183,24 +189,77 @@ def mapper_of(app: settings.App) -> Mapper:
 
 
 def destination_of(one: settings.Destination, world: World) -> Destination:
-    """One destination, not connected yet."""
-    if isinstance(one, settings.Console):
-        return Console(one.name, world.out)
+    """One destination, not connected yet.
+
+    Raises:
+        ConfigError: a file of certificates, a header or an extra is not as it should be.
+    """
+    match one:
+        case settings.Console():
+            return Console(one.name, world.out)
+        case settings.File():
+            return File(one.name, one.path.absolute(), format_=one.format)
+        case settings.Syslog():
+            return _syslog(one)
+        case settings.Otlp(protocol="grpc"):
+            return _otlp_grpc(one)
+        case settings.Otlp():
+            return _otlp_http(one, world)
+
+
+def _syslog(one: settings.Syslog) -> Syslog:
+    layout = {field.name for field in fields(Layout)} & one.model_fields_set
+    return Syslog(
+        one.name,
+        one.endpoint,
+        layout=Layout(**one.model_dump(include=layout)),
+        timeout=one.timeout,
+        tls=Tls(**one.tls.model_dump()),
+        framing=one.framing,
+        window=one.window,
+    )
+
+
+def _otlp_http(one: settings.Otlp, world: World) -> OtlpHttp:
+    assert one.protocol != "grpc"  # noqa: S101 - for the types; `destination_of` sees to it
     return OtlpHttp(
         one.name,
         one.url,
-        {name: value.get_secret_value() for name, value in one.headers.items()},
+        _headers(one),
         compression=one.compression,
         timeout=one.timeout,
         tls=Tls(**one.tls.model_dump()),
+        protocol=one.protocol,
+        max_payload=one.max_payload,
         transport=world.otlp_transport(one.name),
     )
 
 
+def _otlp_grpc(one: settings.Otlp) -> Destination:
+    """Over gRPC, which is heavy and imported only here."""
+    settings.quieten_grpc()
+    from bridge.destinations.otlp_grpc import OtlpGrpc  # noqa: PLC0415 - see above
+
+    assert one.compression != "zstd"  # noqa: S101 - for the types; the settings refuse it
+    return OtlpGrpc(
+        one.name,
+        one.url,
+        _headers(one),
+        compression=one.compression,
+        timeout=one.timeout,
+        tls=Tls(**one.tls.model_dump()),
+        max_payload=one.max_payload,
+    )
+
+
+def _headers(one: settings.Otlp) -> dict[str, str]:
+    return {name: value.get_secret_value() for name, value in one.headers.items()}
+
+
 def forwarder_of(destination: Destination, journal: Journal, world: World) -> Forwarder:
     """The loop that serves one destination."""
-    # One at a time on the console, so that lines come in order.
-    in_flight = 1 if isinstance(destination, Console) else IN_FLIGHT
+    # One at a time where there is one stream to write to, so that lines come in order.
+    in_flight = 1 if isinstance(destination, Console | File | Syslog) else IN_FLIGHT
     return Forwarder(
         destination, journal, world.clock, world.emit, world.random, in_flight=in_flight
     )

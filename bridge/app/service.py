@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from bridge import __version__, settings
@@ -24,11 +25,12 @@ from bridge.telemetry.service import (
 
 async def run(config: settings.Settings, emit: Emit) -> int:
     """The service: forward until SIGTERM or SIGINT; the exit code."""
-    stop = _stop_on_signals(emit)
+    signals = _Signals(emit)
     async with AsyncExitStack() as stack:
         bridge = await build(config, real_world(emit), stack)
+        signals.on_hang_up(bridge.hang_up)
         await _say_started(config, bridge, emit)
-        await bridge.run(stop)
+        await bridge.run(signals.stop)
         waiting = await bridge.waiting()
     emit(Stopped(waiting))
     return 0
@@ -36,11 +38,12 @@ async def run(config: settings.Settings, emit: Emit) -> int:
 
 async def run_once(config: settings.Settings, emit: Emit, patience: float) -> int:
     """Forward everything up to now; the exit code."""
-    stop = _stop_on_signals(emit)
+    signals = _Signals(emit)
     async with AsyncExitStack() as stack:
         bridge = await build(config, real_world(emit), stack)
+        signals.on_hang_up(bridge.hang_up)
         await _say_started(config, bridge, emit)
-        obstacles = await bridge.run_once(patience, stop)
+        obstacles = await bridge.run_once(patience, signals.stop)
     for obstacle in obstacles:
         emit(NotCaughtUp(obstacle))
     if not obstacles:
@@ -66,16 +69,37 @@ async def _say_started(config: settings.Settings, bridge: Bridge, emit: Emit) ->
     )
 
 
-def _stop_on_signals(emit: Emit) -> asyncio.Event:
-    """Set by the first signal, which drains; a second one does not wait for that."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+class _Signals:
+    """What signals ask for: SIGTERM and SIGINT to stop, SIGHUP what `on_hang_up` says.
 
-    def received(number: signal.Signals) -> None:
-        if stop.is_set():
+    The first that stops drains; a second one does not wait for that. A SIGHUP that comes because
+    the terminal of this process was closed stops it as well.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        """Listen from now on."""
+        self.stop = asyncio.Event()
+        self._emit = emit
+        self._hang_up: Callable[[], None] = lambda: None
+        self._terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+
+    def on_hang_up(self, do: Callable[[], None]) -> None:
+        """Do this at each SIGHUP; those that came before are not made up for."""
+        self._hang_up = do
+
+    def _stopped(self, number: signal.Signals) -> None:
+        if self.stop.is_set():
             os._exit(128 + number)  # as process 1 nothing else ends us; the journal is safe
-        emit(Stopping(number.name))
-        stop.set()
+        self._emit(Stopping(number.name))
+        self.stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, received, number)
-    return stop
+    def _hung_up(self) -> None:
+        # A terminal that was closed is none any more (tty_ioctl(4): EIO).
+        if any(not os.isatty(descriptor) for descriptor in self._terminals):
+            self._stopped(signal.SIGHUP)
+        else:
+            self._hang_up()

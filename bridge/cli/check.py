@@ -22,7 +22,9 @@ def check(
     *,
     app: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this app, by name; may be repeated."),
+        typer.Option(
+            metavar="NAME", help="Only this app, by name, no destination; may be repeated."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     config: Annotated[
@@ -30,10 +32,10 @@ def check(
         typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
     ] = None,
 ) -> None:
-    """Try the config, the key and every app out, and see how the API behaves.
+    """Try the config, the key, every app and destination out, and see how the API behaves.
 
-    Reads a few pages of logs and changes nothing. Exits with 0 if all is fine, with 1 if
-    something has to be mended, with 2 if the config cannot be used.
+    Reads a few pages of logs, connects to the destinations and changes nothing. Exits with 0 if
+    all is fine, with 1 if something has to be mended, with 2 if the config cannot be used.
 
     Example: fal-log-bridge check --app startup-timeout
     """
@@ -72,7 +74,7 @@ def _waiting() -> Iterator[None]:
         return
     from rich.console import Console  # noqa: PLC0415
 
-    with Console(stderr=True).status("asking the API"):
+    with Console(stderr=True).status("trying things out"):
         yield
 
 

@@ -40,6 +40,9 @@ class Console:
     other unprintable characters are shown escaped, and continuation lines are set in.
     """
 
+    acknowledged: Final = False
+    """What a pipe's reader had not taken when it went is lost with the pipe."""
+
     def __init__(self, name: str, out: IO[bytes], *, terminal: bool | None = None) -> None:
         """Write to ``out``, as to a terminal if it is one or ``terminal`` says so."""
         self._name = name
@@ -54,6 +57,10 @@ class Console:
         """See `Destination.name`."""
         return self._name
 
+    def too_large(self, request: Request) -> Outcome | None:  # noqa: ARG002 - it has no limit
+        """See `Destination.too_large`."""
+        return None
+
     async def send(self, request: Request) -> Outcome:
         """See `Destination.send`."""
         try:
@@ -66,6 +73,10 @@ class Console:
             return Outcome(Verdict.BLOCKED, "who read the output has gone")
         except (OSError, ValueError) as error:  # ValueError: the stream is closed
             return Outcome(Verdict.RETRY, f"cannot write the output: {error}")
+        return Outcome(Verdict.DELIVERED)
+
+    async def probe(self) -> Outcome:
+        """See `Destination.probe`; a stream is only known by writing to it."""
         return Outcome(Verdict.DELIVERED)
 
     async def aclose(self) -> None:

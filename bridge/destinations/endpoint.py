@@ -9,7 +9,7 @@ from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
 from bridge.destinations.link import Link, connected
-from bridge.destinations.otlp_answer import one_line
+from bridge.destinations.otlp_answer import excerpt, one_line
 from bridge.destinations.tls import Tls, context, network_error_in, refusal_in
 from bridge.errors import ConfigError
 from bridge.model import Outcome, Verdict
@@ -172,7 +172,8 @@ class Dialer:
 
     def refused(self, why: str) -> Failed:
         """What it comes to that the receiver did not accept a message."""
-        return self._failed(Verdict.RETRY, f"{self.endpoint.url} {why}", own_fault=True)
+        reason = one_line(f"{self.endpoint.url} {why}")
+        return Failed(Outcome(Verdict.RETRY, reason, own_fault=True, answer=excerpt(why)))
 
     def _failed(self, verdict: Verdict, reason: str, *, own_fault: bool = False) -> Failed:
         return Failed(Outcome(verdict, one_line(reason), own_fault=own_fault))

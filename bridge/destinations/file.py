@@ -88,9 +88,17 @@ class File:
         """Open the file anew at the next send, as after a rotation."""
         self._reopen = True
 
+    def too_large(self, request: Request) -> Outcome | None:  # noqa: ARG002 - it has no limit
+        """See `Destination.too_large`."""
+        return None
+
     async def send(self, request: Request) -> Outcome:
         """See `Destination.send`; a cancelled one may still be written."""
         return await asyncio.to_thread(self._append, request)
+
+    async def probe(self) -> Outcome:
+        """See `Destination.probe`: whether the file can be written, or made; it is not touched."""
+        return await asyncio.to_thread(self._writable)
 
     async def aclose(self) -> None:
         """See `Destination.aclose`."""
@@ -103,6 +111,23 @@ class File:
             except OSError as error:
                 self._close()
                 return self._failure(error)
+        return Outcome(Verdict.DELIVERED)
+
+    def _writable(self) -> Outcome:
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            place = self._path.parent
+        except OSError as error:
+            return self._failure(error)
+        else:
+            if not stat.S_ISREG(there.st_mode):
+                return self._failure(_NoFile())
+            place = self._path
+        if not place.exists():
+            return self._failure(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else os.R_OK)):
+            return self._failure(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
         return Outcome(Verdict.DELIVERED)
 
     def _write(self, descriptor: int, lines: bytes) -> None:

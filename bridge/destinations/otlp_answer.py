@@ -27,6 +27,9 @@ from bridge.model import Outcome, Verdict
 LONGEST_REASON: Final = 300
 """Characters of a reason; the rest is cut off."""
 
+LONGEST_ANSWER: Final = 4_096
+"""Characters of an answer that are kept for a dead letter."""
+
 _ACCEPTING: Final = frozenset({200, 201, 202, 204})
 _THROTTLING: Final = frozenset({408, 429})
 _REJECTING: Final = frozenset({400, 422})
@@ -64,6 +67,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) 
     if status in _REDIRECTS:
         text = f"redirects to {_target(named.get('location', ''))}"
     mend = _MENDS.get(status, "")
+    answer = excerpt(_status_message(content_type, body) or body.decode("utf-8", "replace"))
     reason = one_line(f"{_said(status, url)}{mend}{': ' if text else ''}{text}")
     if status in _THROTTLING or status in _SERVER_ERRORS:
         return Outcome(
@@ -71,12 +75,13 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) 
             reason,
             retry_after=_retry_after(named),
             own_fault=status == HTTPStatus.INTERNAL_SERVER_ERROR,
+            answer=answer,
         )
     if status == _TOO_LARGE:
-        return Outcome(Verdict.TOO_LARGE, reason)
+        return Outcome(Verdict.TOO_LARGE, reason, answer=answer)
     if status in _REJECTING and not html:
-        return Outcome(Verdict.REJECTED, reason)
-    return Outcome(Verdict.BLOCKED, reason)
+        return Outcome(Verdict.REJECTED, reason, answer=answer)
+    return Outcome(Verdict.BLOCKED, reason, answer=answer)
 
 
 def accepted(response: ExportLogsServiceResponse | None, body: bytes, said: str) -> Outcome:
@@ -97,7 +102,12 @@ def accepted(response: ExportLogsServiceResponse | None, body: bytes, said: str)
     if not refused and not partial.error_message:
         return Outcome(Verdict.DELIVERED)
     message = partial.error_message or "no reason given"
-    return Outcome(Verdict.DELIVERED, one_line(f"{said}: {message}"), refused=refused)
+    return Outcome(
+        Verdict.DELIVERED,
+        one_line(f"{said}: {message}"),
+        refused=refused,
+        answer=excerpt(partial.error_message),
+    )
 
 
 def shown(url: str) -> str:
@@ -117,6 +127,11 @@ def one_line(text: str) -> str:
     whole = "".join(c if c.isprintable() else " " for c in text[: 4 * LONGEST_REASON])
     line = " ".join(whole.split())
     return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
+
+
+def excerpt(answer: str) -> str:
+    """As much of an answer as is kept."""
+    return answer[:LONGEST_ANSWER]
 
 
 def _said(status: int, url: str) -> str:
@@ -165,14 +180,17 @@ def _text(content_type: str, body: bytes) -> str:
     """
     if body[:1] == b"{" or "json" in content_type:
         return _json_message(body)
-    if not content_type.startswith("text/"):
-        try:
-            message = str(Status.FromString(body).message)
-        except DecodeError:
-            message = ""
-        if message:
-            return message
-    return _printed(body)
+    return _status_message(content_type, body) or _printed(body)
+
+
+def _status_message(content_type: str, body: bytes) -> str:
+    """The message of a ``google.rpc.Status`` in protobuf; empty where the body is none."""
+    if body[:1] == b"{" or content_type.startswith("text/") or "json" in content_type:
+        return ""
+    try:
+        return str(Status.FromString(body).message)
+    except DecodeError:
+        return ""
 
 
 def _json_message(body: bytes) -> str:

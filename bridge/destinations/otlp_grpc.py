@@ -66,6 +66,8 @@ class OtlpGrpc:
     in lower case, which the gRPC library reads.
     """
 
+    acknowledged: Final = True
+
     def __init__(
         self,
         name: str,
@@ -129,6 +131,10 @@ class OtlpGrpc:
         except Exception as error:  # noqa: BLE001 - gRPC's own have no common class
             why = f"a request to {self._endpoint.url} failed: {type(error).__name__}: {error}"
             return Outcome(Verdict.BLOCKED, one_line(self._mask.text(why)))
+
+    async def probe(self) -> Outcome:
+        """See `Destination.probe`: a request without a record, which some refuse as empty."""
+        return await self.send(Request(()))
 
     async def aclose(self) -> None:
         """See `Destination.aclose`."""

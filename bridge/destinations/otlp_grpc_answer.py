@@ -16,7 +16,7 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it ships no types
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from bridge.destinations.otlp_answer import accepted, one_line
+from bridge.destinations.otlp_answer import accepted, excerpt, one_line
 from bridge.model import Outcome, Verdict
 
 _RETRYING: Final = frozenset(
@@ -86,17 +86,23 @@ def read_status(code: str, details: str, trailers: Trailers, url: str) -> Outcom
         url: Where the request went, as it may be shown.
     """
     retry_after = _retry_after(trailers)
-    reason = one_line(_said(code, details, url))
+    return Outcome(
+        _verdict(code, details, retry_after),
+        one_line(_said(code, details, url)),
+        retry_after=retry_after,
+        own_fault=code in _OWN_FAULT,
+        answer="" if _TRIED.match(details) else excerpt(details),
+    )
+
+
+def _verdict(code: str, details: str, retry_after: float | None) -> Verdict:
     if code in _SIZED and retry_after is None and _names_a_size(details):
-        return Outcome(Verdict.TOO_LARGE, reason)
+        return Verdict.TOO_LARGE
     if code == "UNAVAILABLE" and _TRIED.match(details) and _REFUSED.search(details):
-        return Outcome(Verdict.BLOCKED, reason)
+        return Verdict.BLOCKED
     if code in _RETRYING:
-        own_fault = code in _OWN_FAULT
-        return Outcome(Verdict.RETRY, reason, retry_after=retry_after, own_fault=own_fault)
-    if code == "INVALID_ARGUMENT":
-        return Outcome(Verdict.REJECTED, reason)
-    return Outcome(Verdict.BLOCKED, reason)
+        return Verdict.RETRY
+    return Verdict.REJECTED if code == "INVALID_ARGUMENT" else Verdict.BLOCKED
 
 
 def _said(code: str, details: str, url: str) -> str:

@@ -40,6 +40,8 @@ class OtlpHttp:
     Proxies come from the usual variables.
     """
 
+    acknowledged: Final = True
+
     def __init__(
         self,
         name: str,
@@ -117,6 +119,10 @@ class OtlpHttp:
             return Outcome(Verdict.RETRY, why, own_fault=True)
         except Exception as error:  # noqa: BLE001 - httpx lets TLS and stream errors of others through
             return self._failure(error)
+
+    async def probe(self) -> Outcome:
+        """See `Destination.probe`: a request without a record, which some refuse as empty."""
+        return await self.send(Request(()))
 
     async def aclose(self) -> None:
         """See `Destination.aclose`."""

@@ -100,17 +100,31 @@ class Syslog:
         """Whether the receiver confirms what it took; else delivery is best effort."""
         return self._acknowledged
 
+    def too_large(self, request: Request) -> Outcome | None:  # noqa: ARG002 - messages are cut
+        """See `Destination.too_large`."""
+        return None
+
     async def send(self, request: Request) -> Outcome:
         """See `Destination.send`."""
-        async with self._turn:
-            seconds = self._timeout * request.patience
-            try:
-                await self._carrier.carry(messages(request.raw, self._layout), seconds)
-            except Failed as failed:
-                return failed.outcome
-        return Outcome(Verdict.DELIVERED)
+        patience = self._timeout * request.patience
+        return await self._carried(messages(request.raw, self._layout), patience)
+
+    async def probe(self) -> Outcome:
+        """See `Destination.probe`: connects, over RELP with an ``open`` that is answered."""
+        outcome = await self._carried(iter(()), self._timeout)
+        if outcome.verdict is Verdict.DELIVERED and isinstance(self._carrier, Datagrams):
+            return replace(outcome, reason="over UDP nothing tells whether anybody listens")
+        return outcome
 
     async def aclose(self) -> None:
         """See `Destination.aclose`."""
         async with self._turn:
             await self._carrier.close()
+
+    async def _carried(self, carried: Iterator[bytes], seconds: float) -> Outcome:
+        async with self._turn:
+            try:
+                await self._carrier.carry(carried, seconds)
+            except Failed as failed:
+                return failed.outcome
+        return Outcome(Verdict.DELIVERED)

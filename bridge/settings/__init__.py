@@ -5,17 +5,19 @@ is wrong. Secrets are `SecretStr` or callables without a telling repr, and stand
 """
 
 from bridge.settings.keys import FileKey, FixedKey, KeySource
-from bridge.settings.loading import DEFAULT_CONFIG, load
+from bridge.settings.loading import DEFAULT_CONFIG, load, quieten_grpc
 from bridge.settings.sections import (
     Admin,
     App,
     Console,
     Destination,
     Fal,
+    File,
     Journal,
     Otlp,
     Poll,
     Settings,
+    Syslog,
     Tls,
 )
 from bridge.settings.units import (
@@ -36,6 +38,7 @@ __all__ = [
     "Console",
     "Destination",
     "Fal",
+    "File",
     "FileKey",
     "FixedKey",
     "Journal",
@@ -46,6 +49,7 @@ __all__ = [
     "Start",
     "StartAt",
     "StartBack",
+    "Syslog",
     "Tls",
     "format_duration",
     "format_size",
@@ -53,4 +57,5 @@ __all__ = [
     "parse_duration",
     "parse_size",
     "parse_start",
+    "quieten_grpc",
 ]

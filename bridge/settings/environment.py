@@ -57,7 +57,7 @@ class Variables(BaseSettings):
     otel_exporter_otlp_logs_endpoint: str | None = None
     """The URL as it is."""
     otel_exporter_otlp_protocol: str | None = None
-    """`http/protobuf`."""
+    """`http/protobuf` (the default), `http/json` or `grpc`."""
     otel_exporter_otlp_logs_protocol: str | None = None
     """The same for logs alone."""
     otel_exporter_otlp_headers: SecretStr | None = None
@@ -69,8 +69,12 @@ class Variables(BaseSettings):
     otel_exporter_otlp_logs_timeout: str | None = None
     """The same for logs alone."""
     otel_exporter_otlp_compression: str | None = None
-    """`gzip` (the default here) or `none`."""
+    """`gzip` (the default here), `none` or `zstd`."""
     otel_exporter_otlp_logs_compression: str | None = None
+    """The same for logs alone."""
+    otel_exporter_otlp_insecure: str | None = None
+    """`true`: over gRPC an endpoint without `http://` or `https://` is reached without TLS."""
+    otel_exporter_otlp_logs_insecure: str | None = None
     """The same for logs alone."""
     otel_exporter_otlp_certificate: str | None = None
     """PEM file of the certificates to trust."""
@@ -195,9 +199,9 @@ class OtlpVariables:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self._variables = variables
+        for key in ("protocol", "compression"):
+            self._take((key,), key)
         self._endpoint()
-        for key, tail in (("protocol", "protocol"), ("compression", "compression")):
-            self._take((key,), tail)
         self._take(("tls", "ca_file"), "certificate")
         self._take(("tls", "cert_file"), "client_certificate")
         self._take(("tls", "key_file"), "client_key")
@@ -213,7 +217,13 @@ class OtlpVariables:
         return None
 
     def _endpoint(self) -> None:
-        if self._variables.otel_exporter_otlp_logs_endpoint:
+        """Over HTTP the logs endpoint is a whole URL; over gRPC either is a host and a port."""
+        name, endpoint = self._read("endpoint")
+        if self.data.get("protocol") == "grpc":
+            plain = (self._read("insecure")[1] or "").lower() == "true"
+            scheme = "http://" if plain and endpoint and "://" not in endpoint else ""
+            self._put(("endpoint",), name, f"{scheme}{endpoint}")
+        elif self._variables.otel_exporter_otlp_logs_endpoint:
             self._take(("logs_endpoint",), "endpoint")
         else:
             self._take(("endpoint",), "endpoint")

@@ -63,6 +63,14 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None) -
     return _finished(draft)
 
 
+def quieten_grpc() -> None:
+    """Have the gRPC library print errors alone, unless the user wants more.
+
+    It writes its log to standard error past ours, and listens to a variable only.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
 def _finished(draft: _Draft) -> Settings:
     """Types and rules over the draft."""
     settings = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -18,12 +18,7 @@ from pydantic_core import ErrorDetails
 
 from bridge.errors import ConfigError
 from bridge.settings.document import Place, Problem
-from bridge.settings.sections import (
-    DESTINATION_TYPES,
-    DESTINATION_TYPES_TO_COME,
-    Section,
-    Settings,
-)
+from bridge.settings.sections import DESTINATION_TYPES, Section, Settings
 
 _SIMPLE_KEY: Final = re.compile(r"[\w-]+\Z")
 _SHOWN: Final = 32
@@ -158,10 +153,15 @@ def _unknown_key(loc: tuple[int | str, ...]) -> str:
 
 
 def _type(tag: str) -> str:
-    known = " or ".join(map(repr, DESTINATION_TYPES))
-    if tag in DESTINATION_TYPES_TO_COME:
-        return f"type {tag!r} is not supported yet; it must be {known}"
-    return f"the type must be {known}"
+    guess = nearest(tag, DESTINATION_TYPES)
+    mend = f"; did you mean {guess!r}?" if guess else ""
+    return f"the type must be {_either(DESTINATION_TYPES)}{mend}"
+
+
+def _either(words: Sequence[str]) -> str:
+    """``'a', 'b' or 'c'``."""
+    *others, last = map(repr, words)
+    return f"{', '.join(others)} or {last}"
 
 
 def _sections(loc: tuple[int | str, ...]) -> list[type[Section]]:

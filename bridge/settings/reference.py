@@ -73,7 +73,9 @@ _HEADINGS: Final = {
 }
 _DESTINATIONS: Final = (
     ("`type: otlp`", "Otlp"),
-    ("`tls` of an otlp destination", "Tls"),
+    ("`tls` of an otlp or syslog destination", "Tls"),
+    ("`type: syslog`", "Syslog"),
+    ("`type: file`", "File"),
     ("`type: console`", "Console"),
 )
 _TYPES: Final = {

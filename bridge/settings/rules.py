@@ -16,7 +16,7 @@ from bridge.errors import ConfigError
 from bridge.model import Json
 from bridge.settings.document import Place, Problem
 from bridge.settings.keys import FileKey
-from bridge.settings.sections import Otlp, Settings, Tls
+from bridge.settings.sections import Destination, Otlp, Settings, Syslog, Tls
 from bridge.settings.units import format_duration
 
 NO_KEY: Final = (
@@ -26,6 +26,12 @@ NO_APPS: Final = (
     "no app to read: list some under apps, or set BRIDGE_APPS=id1,id2, "
     "or BRIDGE_APPS=* for the whole account"
 )
+_OVER_TLS: Final = ("tls", "relps")
+_SYSLOG_KEYS: Final = {
+    "tls": _OVER_TLS,
+    "framing": ("tcp", "tls"),
+    "window": ("relp", "relps"),
+}
 NO_DESTINATIONS: Final = (
     "no destination to deliver to: list some under destinations, "
     "or set OTEL_EXPORTER_OTLP_ENDPOINT, such as http://localhost:4318"
@@ -55,8 +61,23 @@ def worth_a_word(settings: Settings) -> Iterator[str]:
             f"every {format_duration(round(every, 1))} at best"
         )
     for index, destination in enumerate(settings.destinations):
-        if isinstance(destination, Otlp):
-            yield from (f"destinations[{index}].{text}" for text in _otlp_words(destination))
+        yield from (f"destinations[{index}].{text}" for text in _words(destination))
+
+
+def _words(destination: Destination) -> Iterator[str]:
+    if isinstance(destination, Otlp):
+        yield from _otlp_words(destination)
+    if isinstance(destination, Syslog):
+        yield from _syslog_words(destination)
+    if isinstance(destination, Otlp | Syslog) and destination.tls.insecure_skip_verify:
+        yield "tls.insecure_skip_verify: the backend's certificate is not checked"
+
+
+def _syslog_words(destination: Syslog) -> Iterator[str]:
+    """Keys that have no effect over what it speaks."""
+    for key, schemes in _SYSLOG_KEYS.items():
+        if key in destination.model_fields_set and destination.scheme not in schemes:
+            yield f"{key}: has no effect on a {destination.scheme}:// endpoint"
 
 
 def _otlp_words(destination: Otlp) -> Iterator[str]:
@@ -69,8 +90,6 @@ def _otlp_words(destination: Otlp) -> Iterator[str]:
         yield "tls: has no effect on an http:// URL"
     if destination.headers and _in_the_open(destination.url):
         yield "headers: go over plain http:// and can be read on the way"
-    if destination.tls.insecure_skip_verify:
-        yield "tls.insecure_skip_verify: the backend's certificate is not checked"
 
 
 def _in_the_open(url: str) -> bool:
@@ -118,16 +137,39 @@ def _destinations(data: Json) -> Iterator[Problem]:
         if (name := destination.get("name")) is not None:
             yield from _unique(str(name), path, names)
         if destination.get("type") == "otlp":
-            yield from _otlp(path, destination)
+            over_grpc = destination.get("protocol") == "grpc"
+            yield from (_grpc if over_grpc else _http)(path, destination)
+        yield from _tls(path, _mapping(destination, "tls"))
 
 
-def _otlp(path: Place, destination: dict[str, Json]) -> Iterator[Problem]:
+def _http(path: Place, destination: dict[str, Json]) -> Iterator[Problem]:
     base, whole = destination.get("endpoint"), destination.get("logs_endpoint")
     if base is None and whole is None:
         yield Problem((*path, "endpoint"), "is required, unless logs_endpoint is given")
     if base is not None and whole is not None:
         yield Problem((*path, "logs_endpoint"), "give endpoint or logs_endpoint, not both")
-    tls = _mapping(destination, "tls")
+
+
+def _grpc(path: Place, destination: dict[str, Json]) -> Iterator[Problem]:
+    """What gRPC cannot do."""
+    endpoint = destination.get("endpoint")
+    if destination.get("logs_endpoint") is not None:
+        text = "is not for protocol grpc, which has no path; give endpoint"
+        yield Problem((*path, "logs_endpoint"), text)
+    elif endpoint is None:
+        yield Problem((*path, "endpoint"), "is required, such as http://localhost:4317")
+    if destination.get("compression") == "zstd":
+        yield Problem((*path, "compression"), "zstd is not for protocol grpc; use gzip or none")
+    plain = isinstance(endpoint, str) and endpoint.startswith("http://")
+    if _mapping(destination, "tls").get("insecure_skip_verify") is True and not plain:
+        text = (
+            "is not for protocol grpc, which always checks certificates; "
+            "trust the backend's own by ca_file, or use protocol http/protobuf"
+        )
+        yield Problem((*path, "tls", "insecure_skip_verify"), text)
+
+
+def _tls(path: Place, tls: dict[str, Json]) -> Iterator[Problem]:
     if tls.get("key_file") is not None and tls.get("cert_file") is None:
         yield Problem((*path, "tls", "key_file"), "needs cert_file, the certificate it is for")
     for key in ("ca_file", "cert_file", "key_file"):

@@ -22,7 +22,9 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -35,6 +37,11 @@ LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 BASE_URLS: Final = {"rest": "https://rest.alpha.fal.ai", "platform": "https://api.fal.ai"}
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _LOGS_PATH: Final = "/v1/logs"
+_SYSLOG_PORTS: Final = {"relp": None, "relps": None, "tls": 6514, "tcp": None, "udp": 514}
+"""The schemes of syslog, with the port that each has where none is named."""
+_LARGEST_DATAGRAM: Final = 65_507
+_ENTERPRISE_NUMBER: Final = re.compile(r"(?=.{1,28}\Z)[0-9]+(?:\.[0-9]+)*\Z")
+"""As long as an SD-ID leaves room for (RFC 5424, 6.3.2)."""
 _INT64: Final = range(-(2**63), 2**63)
 _PORTS: Final = range(65_536)
 
@@ -44,19 +51,6 @@ def _as_text(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
-
-
-def _not_yet(*values: str, use: str) -> BeforeValidator:
-    """Refuse what the contract names and this version cannot do."""
-
-    def refuse(value: object) -> object:
-        for known in values:
-            if value == known:
-                text = f"{known!r} is not supported yet; use {use!r}"
-                raise PydanticCustomError("not_yet", "{text}", {"text": text})
-        return value
-
-    return BeforeValidator(refuse)
 
 
 def _not_yet_at_all(_: object) -> None:
@@ -114,6 +108,46 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _grpc_endpoint(text: str) -> str:
+    """A http(s) URL of a host and perhaps a port; a bare ``host:port`` is one for https."""
+    parts = urlsplit(_url(text if "://" in text else f"https://{text}"))
+    if parts.path.strip("/") or parts.query:
+        raise ValueError("must have no path with protocol grpc, such as http://localhost:4317")
+    return text
+
+
+def _syslog_endpoint(text: str) -> str:
+    """A scheme, a host and a port, which two of the schemes have a usual one for."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.hostname and parts.port != 0 and text.isprintable() and " " not in text
+    except ValueError:
+        usable = False
+    if not usable or parts.scheme not in _SYSLOG_PORTS:
+        schemes = ", ".join(f"{scheme}://" for scheme in _SYSLOG_PORTS)
+        raise ValueError(f"must be one of {schemes} with a host and a port")
+    if "@" in text:
+        raise ValueError("must not carry a user name or password")
+    if parts.path.strip("/") or "?" in text or "#" in text:
+        raise ValueError("must be a scheme, a host and a port, nothing more")
+    if parts.port is None and _SYSLOG_PORTS[parts.scheme] is None:
+        raise ValueError(f"must name a port, such as {parts.scheme}://{parts.netloc}:2514")
+    return text
+
+
+def _enterprise_number(text: str) -> str:
+    if not _ENTERPRISE_NUMBER.match(text):
+        raise ValueError("must be a private enterprise number such as 32473 (RFC 5612)")
+    return text
+
+
+def _file_path(path: Path) -> Path:
+    text = str(path)
+    if "\0" in text or path.name in {"", "..", "."}:
+        raise ValueError("must be the path of a file")
+    return path
+
+
 def _header_name(name: str) -> str:
     if not _HEADER_NAME.match(name):
         raise ValueError("is not the name of a header")
@@ -166,12 +200,39 @@ Scalar = Annotated[
     PlainValidator(_scalar),
     WithJsonSchema({"type": ["string", "number", "boolean"]}),
 ]
+Keys = Annotated[tuple[Text, ...], BeforeValidator(_comma_list)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[
     SecretStr,
     BeforeValidator(_as_text),
     AfterValidator(_secret_line),
     WithJsonSchema({"type": ["string", "number"], "writeOnly": True}),
+]
+Facility = Literal[
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "ntp",
+    "audit",
+    "alert",
+    "clock",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
 ]
 NotYet = Annotated[None, BeforeValidator(_not_yet_at_all)]
 
@@ -363,25 +424,24 @@ DestinationStart: TypeAlias = Literal["oldest", "now"]
 
 
 class Otlp(Section):
-    """A backend that takes OTLP/HTTP. Give `endpoint` or `logs_endpoint`."""
+    """A backend that takes OTLP, over HTTP or gRPC. Give `endpoint` or `logs_endpoint`."""
 
     name: Name
     """Unique; names the cursor in the journal and the metrics."""
     type: Literal["otlp"]
     """The kind of destination."""
-    endpoint: BaseUrl | None = None
-    """Base URL; `/v1/logs` is appended."""
+    protocol: Literal["http/protobuf", "http/json", "grpc"] = "http/protobuf"
+    """The transport and encoding; JSON costs many times what protobuf does."""
+    endpoint: str | None = None
+    """Base URL; `/v1/logs` is appended. For `grpc` without a path; `host:port` means TLS."""
     logs_endpoint: Url | None = None
-    """The URL as it is."""
-    protocol: Annotated[
-        Literal["http/protobuf"],
-        _not_yet("http/json", "grpc", use="http/protobuf"),
-    ] = "http/protobuf"
-    """The transport and encoding."""
+    """The URL as it is; not for `grpc`."""
     headers: Mapping[HeaderName, HeaderValue] = {}
     """Headers of every request, such as the backend's key; their values are secret."""
-    compression: Annotated[Literal["gzip", "none"], _not_yet("zstd", use="gzip")] = "gzip"
-    """Of request bodies."""
+    compression: Literal["gzip", "none", "zstd"] = "gzip"
+    """Of requests; `zstd`, not for `grpc`, comes with the extra of that name."""
+    max_payload: Annotated[Bytes, Field(ge=1_024)] | None = None
+    """The most bytes of a request before compression, where the backend has a limit."""
     timeout: Annotated[Seconds, Field(gt=0)] = 10.0
     """For one request, its answer included."""
     tls: Tls = Tls()
@@ -393,10 +453,82 @@ class Otlp(Section):
     start: DestinationStart = "oldest"
     """Where a new one begins: `oldest`, at the oldest entry the journal still holds, or `now`."""
 
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_fits(cls, endpoint: str, info: ValidationInfo) -> str:
+        return (_grpc_endpoint if info.data.get("protocol") == "grpc" else _base_url)(endpoint)
+
     @property
     def url(self) -> str:
-        """Where logs are sent (OTLP 1.11, "OTLP/HTTP Request")."""
+        """Where logs are sent (OTLP 1.11, "OTLP/HTTP Request"); for gRPC the endpoint itself."""
+        if self.protocol == "grpc":
+            return self.endpoint or ""
         return self.logs_endpoint or f"{self.endpoint}{_LOGS_PATH}"
+
+
+class Syslog(Section):
+    """A syslog receiver; see [syslog](syslog.md). RELP alone confirms what was taken."""
+
+    name: Name
+    """Unique; names the cursor in the journal and the metrics."""
+    type: Literal["syslog"]
+    """The kind of destination."""
+    endpoint: Annotated[str, AfterValidator(_syslog_endpoint)]
+    """`relp://`, `relps://`, `tls://`, `tcp://` or `udp://` with host and port."""
+    timeout: Annotated[Seconds, Field(gt=0)] = 10.0
+    """To connect, and the longest without any progress while sending."""
+    tls: Tls = Tls()
+    """For `tls://` and `relps://`; see below."""
+    framing: Literal["octet-counting", "lf"] = "octet-counting"
+    """How messages are told apart over `tcp://` and `tls://`."""
+    window: Annotated[int, _NUMBER, Field(ge=1, le=65_536)] = 128
+    """Messages that may be unacknowledged over RELP."""
+    max_message_bytes: Annotated[Bytes, Field(ge=1_024)] = Field(
+        default=8_000, json_schema_extra={"default": 8_000}
+    )
+    """The longest message; keep it below the receiver's limit."""
+    on_long: Literal["cut", "split"] = "cut"
+    """What becomes of a longer one: cut with a mark, or sent in numbered parts."""
+    facility: Facility = "local0"
+    """The facility of every message."""
+    hostname: Keys = ("host.id",)
+    """Attributes of which the first that there is becomes HOSTNAME."""
+    app_name: Keys = ("service.name",)
+    """The same for APP-NAME."""
+    proc_id: Keys = ("fal.job.id",)
+    """The same for PROCID."""
+    msg_id: Keys = ("fal.source",)
+    """The same for MSGID."""
+    structured_data: Keys = Field(default=("*",), json_schema_extra={"x-default": '`["*"]`'})
+    """Patterns of the attributes that are sent as structured data, such as `fal.*`."""
+    enterprise_number: Annotated[Text, AfterValidator(_enterprise_number)] = "32473"
+    """The private enterprise number of the structured data's id."""
+    bom: bool = False
+    """Begin messages with a byte order mark, as RFC 5424 has it and receivers show it."""
+
+    @property
+    def scheme(self) -> str:
+        """What it speaks."""
+        return urlsplit(self.endpoint).scheme
+
+    @model_validator(mode="after")
+    def _fits_a_datagram(self) -> Syslog:
+        if self.scheme == "udp" and self.max_message_bytes > _LARGEST_DATAGRAM:
+            raise ValueError(f"max_message_bytes must be at most {_LARGEST_DATAGRAM} over udp://")
+        return self
+
+
+class File(Section):
+    """A file that is appended to and synced; opened anew when it was moved, and on SIGHUP."""
+
+    name: Name
+    """Unique; names the cursor in the journal and the metrics."""
+    type: Literal["file"]
+    """The kind of destination."""
+    path: Annotated[Path, AfterValidator(_file_path)]
+    """The file; its folder must exist."""
+    format: Literal["jsonl", "otlp_json"] = "jsonl"
+    """One line a record, as the console prints it to a program; or one OTLP request a line."""
 
 
 class Console(Section):
@@ -410,9 +542,8 @@ class Console(Section):
     """Where a new one begins: `oldest`, at the oldest entry the journal still holds, or `now`."""
 
 
-Destination: TypeAlias = Annotated[Otlp | Console, Field(discriminator="type")]
-DESTINATION_TYPES: Final = ("otlp", "console")
-DESTINATION_TYPES_TO_COME: Final = ("syslog", "file")
+Destination: TypeAlias = Annotated[Otlp | Syslog | File | Console, Field(discriminator="type")]
+DESTINATION_TYPES: Final = ("otlp", "syslog", "file", "console")
 
 
 class Settings(Section):

@@ -41,6 +41,20 @@ class Stopping(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HungUp(Event):
+    """A SIGHUP came; the destinations in ``files`` open their files anew."""
+
+    files: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        if not self.files:
+            return "SIGHUP: no destination is a file, nothing to open anew"
+        return f"SIGHUP: {_listed(self.files, 'destination')} opens its file anew"
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped(Event):
     """The bridge has stopped; ``waiting`` records are in the journal for the next start."""
 

@@ -80,9 +80,9 @@ _CONFIGS = {
             "journal.max_bytes",
             "destinations[0].endpoint",
             "destinations[1].protocol",
-            "not supported yet",
-            "destinations[2]",
-            "'syslog'",
+            "'http/xml'",
+            "destinations[2].endpoint",
+            "relp://",
             "fall (line 7): unknown key; did you mean 'fal'?",
         ),
         """\
@@ -90,8 +90,8 @@ fal: {key: "k:s", base_url: rest.fal}
 apps: [{app_id: app}, {app_id: app}, {app_id: other, start: someday}]
 poll: {interval: 1 fortnight}
 journal: {max_bytes: big}
-destinations: [{name: a, type: otlp, endpoint: localhost}, {name: b, type: otlp, protocol: grpc,
-  endpoint: "http://localhost"}, {name: c, type: syslog, endpoint: "relp://localhost"}]
+destinations: [{name: a, type: otlp, endpoint: localhost}, {name: b, type: otlp, protocol: http/xml,
+  endpoint: "http://localhost"}, {name: c, type: syslog, endpoint: "http://localhost"}]
 fall: {}
 """,
     ),

@@ -27,7 +27,7 @@ from bridge.simulator.transport import CoreTransport
 from bridge.source.rest import RestApi
 from bridge.telemetry import Event
 from bridge.telemetry.reading import AppTroubled
-from bridge.telemetry.service import InternalError, Progress
+from bridge.telemetry.service import HungUp, InternalError, Progress
 from bridge.timestamps import format_tick
 
 NOON = 1_758_283_200 * SECOND
@@ -260,3 +260,37 @@ def test_a_certificate_that_is_missing_stops_the_start(stage: Stage, tmp_path: P
     with pytest.raises(ConfigError, match=r"ca\.pem"):
         stage.play(lambda bridge: bridge.run_once(300))
     assert not stage.logs.requests
+
+
+def test_every_kind_of_destination_is_built(stage: Stage, tmp_path: Path) -> None:
+    """From the settings, with a cursor each; SIGHUP has the files opened anew."""
+    stage.config["destinations"] = [
+        {"name": "grpc", "type": "otlp", "endpoint": "127.0.0.1:1", "protocol": "grpc"},
+        {"name": "json", "type": "otlp", "endpoint": "http://first", "protocol": "http/json"},
+        {"name": "zstd", "type": "otlp", "endpoint": "http://first", "compression": "zstd"},
+        {"name": "siem", "type": "syslog", "endpoint": "relp://127.0.0.1:1", "app_name": "a,b"},
+        {"name": "archive", "type": "file", "path": str(tmp_path / "archive")},
+        {"name": "otlp archive", "type": "file", "path": "otlp", "format": "otlp_json"},
+        {"name": "screen", "type": "console"},
+    ]
+
+    async def main() -> list[str]:
+        async with AsyncExitStack() as stack:
+            loaded = settings.Settings.model_validate(stage.config)
+            bridge = await build(loaded, stage._world(), stack)
+            bridge.hang_up()
+            return [backlog.destination for backlog in (await bridge.journal.stats()).backlogs]
+
+    names = [one["name"] for one in stage.config["destinations"]]
+    assert sorted(asyncio.run(main())) == sorted(names)
+    assert stage.told(HungUp) == [HungUp(("archive", "otlp archive"))]
+
+
+def test_what_a_destination_cannot_be_stops_the_start(stage: Stage) -> None:
+    """A header that gRPC does not carry is named before anything is read."""
+    headers = {"x-key-bin": "hunter2-hunter2"}
+    stage.config["destinations"] = [
+        {"name": "d", "type": "otlp", "endpoint": "h", "protocol": "grpc", "headers": headers}
+    ]
+    with pytest.raises(ConfigError, match="destination d: header 'x-key-bin' cannot be sent"):
+        stage.play(lambda bridge: bridge.run_once(300))

@@ -70,6 +70,16 @@ class Backend:
     kept: Counter[str] = field(default_factory=Counter)
     busy: int = 0
     busiest: int = 0
+    acknowledged: bool = True
+    limit: int | None = None
+
+    def too_large(self, request: Request) -> Outcome | None:
+        """See `Destination.too_large`; ``limit`` is the most records."""
+        return TOO_LARGE if self.limit is not None and request.records > self.limit else None
+
+    async def probe(self) -> Outcome:
+        """See `Destination.probe`."""
+        return self.decide(Request(())).outcome
 
     async def send(self, request: Request) -> Outcome:
         """See `Destination.send`."""

@@ -16,6 +16,7 @@ from destinations.contract.harness import Decide, Rig, takes
 from bridge.destinations import Destination
 
 _UID = re.compile(r"log\.record\.uid: Str\(([^)]*)\)")
+_BODY = "Body: Str("
 _PATIENCE = 30
 
 
@@ -59,6 +60,12 @@ class Rotel:
         """See `Peer.arrived`."""
         await _eventually(lambda: len(self._uids()) >= records, "records are missing")
         return self._uids()
+
+    async def shown(self, uid: str) -> str:
+        """See `Peer.shown`."""
+        text = self._output.read_bytes().decode()
+        before, _, _ = text.partition(f"log.record.uid: Str({uid})")
+        return before[before.rindex(_BODY) + len(_BODY) :].partition(")\nAttributes:")[0]
 
     def _uids(self) -> list[str]:
         return _UID.findall(self._output.read_text())

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from bridge.destinations.otlp_answer import LONGEST_REASON, one_line, read_answer, shown
+from bridge.destinations.otlp_answer import (
+    LONGEST_ANSWER,
+    LONGEST_REASON,
+    one_line,
+    read_answer,
+    shown,
+)
 from bridge.model import Outcome, Verdict
 
 URL = "https://user:hunter2@collector.test:4318/v1/logs?token=hunter2"
@@ -282,3 +288,29 @@ def test_a_wrong_path_is_told_with_its_mend() -> None:
     outcome = read_answer(404, {}, b"no such path", "http://b.test/v1/logs/v1/logs")
     assert "is the endpoint right?" in outcome.reason
     assert outcome.reason.endswith(": no such path")
+
+
+@pytest.mark.parametrize("status", [400, 401, 413, 422, 500, 503])
+@pytest.mark.parametrize(
+    ("body", "content_type", "kept"),
+    [
+        (b"", "", ""),
+        (b"line 7:\n  no such key", "text/plain", "line 7:\n  no such key"),
+        (b'{"message": "no", "more": 1}', "application/json", '{"message": "no", "more": 1}'),
+        (failure("field 3\nis odd"), "application/x-protobuf", "field 3\nis odd"),
+        (b"\xff\xfe", "application/x-protobuf", "\ufffd\ufffd"),
+        (b"x" * 10_000, "text/plain", "x" * LONGEST_ANSWER),
+        (HTML, "text/html", HTML.decode()),
+    ],
+)
+def test_what_a_refusing_backend_said_is_kept(
+    status: int, body: bytes, content_type: str, kept: str
+) -> None:
+    """More of it than a reason has room for, as it was said, for a dead letter."""
+    assert read(status, body, content_type=content_type).answer == kept
+
+
+def test_what_a_backend_said_of_a_part_is_kept() -> None:
+    """The message of a partial success; a full one leaves nothing."""
+    assert read(200, partial(2, "x" * 10_000)).answer == "x" * LONGEST_ANSWER
+    assert not read(200, b"ok").answer

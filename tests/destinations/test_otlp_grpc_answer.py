@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
+from bridge.destinations.otlp_answer import LONGEST_ANSWER
 from bridge.destinations.otlp_grpc_answer import read_response, read_status
 from bridge.model import Outcome, Verdict
 
@@ -169,6 +170,15 @@ def test_a_backend_that_talks_of_certificates_is_no_tls_trouble() -> None:
     assert read_status("UNAVAILABLE", said, (), URL).verdict is Verdict.RETRY
 
 
+def test_what_a_refusing_backend_said_is_kept() -> None:
+    """As it was said, for a dead letter; what the library says of a connection is no answer."""
+    said = "field 3\n" + "x" * 10_000
+    for code in ("INVALID_ARGUMENT", "INTERNAL", "UNAUTHENTICATED"):
+        assert read_status(code, said, (), URL).answer == said[:LONGEST_ANSWER]
+    nobody = "failed to connect to all addresses; last error: UNKNOWN: Connection refused"
+    assert not read_status("UNAVAILABLE", nobody, (), URL).answer
+
+
 def test_a_full_success() -> None:
     """An empty response, and one with an empty partial success."""
     empty = ExportLogsServiceResponse(partial_success=ExportLogsPartialSuccess())
@@ -181,8 +191,10 @@ def test_a_partial_success() -> None:
     for refused in (3, 0):
         partial = ExportLogsPartialSuccess(rejected_log_records=refused, error_message="too old")
         body = ExportLogsServiceResponse(partial_success=partial).SerializeToString()
-        reason = f"OK from {URL}: too old"
-        assert read_response(body, URL) == Outcome(Verdict.DELIVERED, reason, refused=refused)
+        expected = Outcome(
+            Verdict.DELIVERED, f"OK from {URL}: too old", refused=refused, answer="too old"
+        )
+        assert read_response(body, URL) == expected
 
 
 def test_an_unreadable_response_is_delivered_with_a_word() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from destinations.requests import request
 from support import certificates
-from support.rsyslog import Rsyslog, eventually, running
+from support.rsyslog import RELP, TCP, UDP, Rsyslog, eventually, relps, running, tls
 
 from bridge.destinations.rfc5424 import Layout, OnLong
 from bridge.destinations.stream import Framing
@@ -21,34 +21,6 @@ from bridge.payload import Request
 pytestmark = pytest.mark.server("rsyslogd", "openssl")
 
 DELIVERED = Outcome(Verdict.DELIVERED)
-ADDRESS = 'port="{port}" address="127.0.0.1"'
-UDP = f'module(load="imudp")\ninput(type="imudp" {ADDRESS} rcvbufSize="4m")\n'
-TCP = f'module(load="imtcp")\ninput(type="imtcp" {ADDRESS})\n'
-RELP = f'module(load="imrelp")\ninput(type="imrelp" {ADDRESS})\n'
-
-
-def tls(keys: Path, driver: str, *, demands_client: bool = False) -> str:
-    """Syslog over TLS (RFC 5425), with one of rsyslog's two libraries."""
-    auth = "x509/certvalid" if demands_client else "anon"
-    return (
-        f'global(defaultNetstreamDriver="{driver}"\n'
-        f'  defaultNetstreamDriverCAFile="{keys}/ca.pem"\n'
-        f'  defaultNetstreamDriverCertFile="{keys}/server.pem"\n'
-        f'  defaultNetstreamDriverKeyFile="{keys}/server.key")\n'
-        f'module(load="imtcp" streamDriver.name="{driver}" streamDriver.mode="1"\n'
-        f'  streamDriver.authMode="{auth}")\n'
-        f'input(type="imtcp" {ADDRESS})\n'
-    )
-
-
-def relps(keys: Path, library: str, *, server: str = "server") -> str:
-    """RELP over TLS, which demands a client's certificate."""
-    return (
-        f'module(load="imrelp" tls.tlslib="{library}")\n'
-        f'input(type="imrelp" {ADDRESS} tls="on" tls.authMode="certvalid"\n'
-        f'  tls.caCert="{keys}/ca.pem" tls.myCert="{keys}/{server}.pem"\n'
-        f'  tls.myPrivKey="{keys}/{server}.key")\n'
-    )
 
 
 @pytest.fixture(scope="module")

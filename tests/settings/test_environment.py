@@ -314,9 +314,8 @@ def test_otel_the_rest(tmp_path: Path) -> None:
     ("name", "value", "words"),
     [
         ("ENDPOINT", "collector:4318", "must be a URL such as"),
-        ("PROTOCOL", "grpc", "'grpc' is not supported yet; use 'http/protobuf'"),
-        ("LOGS_PROTOCOL", "http/json", "'http/json' is not supported yet"),
-        ("COMPRESSION", "deflate", "must be 'gzip' or 'none', not 'deflate'"),
+        ("PROTOCOL", "http/xml", "must be 'http/protobuf', 'http/json' or 'grpc', not 'http/xml'"),
+        ("COMPRESSION", "deflate", "must be 'gzip', 'none' or 'zstd', not 'deflate'"),
         ("TIMEOUT", "soon", "must be a duration"),
         ("TIMEOUT", "-1", "must be a duration"),
         ("TIMEOUT", "nan", "must be a duration"),
@@ -332,6 +331,32 @@ def test_otel_refused(name: str, value: str, words: str) -> None:
     assert f"OTEL_EXPORTER_OTLP_{name}: " in message
     assert words in message
     assert "problems" not in message
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"ENDPOINT": "http://h:4317", "PROTOCOL": "grpc"}, "http://h:4317"),
+        ({"ENDPOINT": "h:4317", "LOGS_PROTOCOL": "grpc"}, "h:4317"),
+        ({"LOGS_ENDPOINT": "https://h", "PROTOCOL": "grpc"}, "https://h"),
+        ({"ENDPOINT": "h:4317", "PROTOCOL": "grpc", "INSECURE": "true"}, "http://h:4317"),
+        ({"ENDPOINT": "https://h", "PROTOCOL": "grpc", "INSECURE": "True"}, "https://h"),
+        (
+            {"ENDPOINT": "h", "PROTOCOL": "grpc", "INSECURE": "true", "LOGS_INSECURE": "false"},
+            "h",
+        ),
+    ],
+)
+def test_otel_over_grpc(variables: dict[str, str], url: str) -> None:
+    """Either endpoint is a host and a port; without a scheme it is TLS unless insecure."""
+    out = _otlp(**variables)
+    assert (out.protocol, out.url) == ("grpc", url)
+
+
+def test_otel_json() -> None:
+    """JSON, for all signals or for logs."""
+    for name in ("PROTOCOL", "LOGS_PROTOCOL"):
+        assert _otlp(**{"ENDPOINT": "http://h", name: "http/json"}).protocol == "http/json"
 
 
 def test_otel_never_merges(loaded: Loaded) -> None:

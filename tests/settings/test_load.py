@@ -27,7 +27,7 @@ apps:
   - 5
 poll: {interval: 0s, page_size: no, late_sweeps: [1s, zz]}
 destinations:
-  - {type: syslog, name: a}
+  - {type: sylog, name: a}
   - {type: otlp, name: b, timeout: 10w, tls: {kee_file: 1}}
   - {type: console, name: b, header: 1}
 wat: 1

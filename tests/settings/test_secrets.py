@@ -60,6 +60,8 @@ def test_settings_do_not_tell(loaded: Loaded) -> None:
         f"fal: {{key: a, base_url: 'https://u:{SECRET}@h'}}",
         f"fal: {{key: a, base_url: 'https://{SECRET}@h'}}",
         f"destinations: [{{name: a, type: otlp, endpoint: 'ftp://u:{SECRET}@h'}}]",
+        f"destinations: [{{name: a, type: otlp, protocol: grpc, endpoint: 'u:{SECRET}@h'}}]",
+        f"destinations: [{{name: a, type: syslog, endpoint: 'tcp://u:{SECRET}@h:1'}}]",
         f"destinations: [{{name: a, type: otlp, headers: {SECRET}}}]",
         f"destinations: [{{name: a, type: otlp, headers: [{SECRET}]}}]",
         f"destinations: [{{name: a, type: otlp, headers: {{k: [{SECRET}]}}}}]",

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from support.settings import MINIMAL, Loaded
 
+from bridge.destinations.rfc5424 import Layout
 from bridge.model import Filter
-from bridge.settings import Otlp, Settings, StartAt, StartBack
+from bridge.settings import (
+    Destination,
+    File,
+    Otlp,
+    Settings,
+    StartAt,
+    StartBack,
+    Syslog,
+)
 
 
 def _otlp(loaded: Loaded, keys: str) -> Otlp:
@@ -85,13 +95,25 @@ def test_endpoints(loaded: Loaded, keys: str, url: str) -> None:
         ("endpoint: 'http://h?x=y'", "must not have a query"),
         ("logs_endpoint: 'http://h#x'", "must not have a fragment"),
         ("endpoint: 'http://h', timeout: 0s", "timeout (line 3): must be greater than 0"),
-        ("endpoint: 'http://h', compression: br", "must be 'gzip' or 'none', not 'br'"),
+        ("endpoint: 'http://h', compression: br", "must be 'gzip', 'none' or 'zstd', not 'br'"),
         ("endpoint: 'http://h', headers: {'a b': c}", "is not the name of a header"),
         ("endpoint: 'http://h', tls: {key_file: /dev/null}", "needs cert_file"),
         ("endpoint: 'http://h', tls: {ca_file: /away}", "cannot read the file: No such file"),
-        ("endpoint: 'http://h', protocol: grpc", "'grpc' is not supported yet"),
-        ("endpoint: 'http://h', protocol: http/json", "'http/json' is not supported yet"),
-        ("endpoint: 'http://h', compression: zstd", "'zstd' is not supported yet"),
+        ("endpoint: 'http://h', max_payload: 5", "must be greater than or equal to 1024"),
+        ("protocol: grpc", "endpoint (line 3): is required, such as http://localhost:4317"),
+        (
+            "protocol: grpc, logs_endpoint: 'http://h'",
+            "logs_endpoint (line 3): is not for protocol",
+        ),
+        ("protocol: grpc, endpoint: 'http://h/v1/logs'", "must have no path with protocol grpc"),
+        ("protocol: grpc, endpoint: 'ftp://h'", "must be a URL such as"),
+        ("protocol: grpc, endpoint: 'h:port'", "must be a URL such as"),
+        ("protocol: grpc, endpoint: 'u@h:4317'", "must not carry a user name"),
+        ("protocol: grpc, endpoint: h, compression: zstd", "zstd is not for protocol grpc; use"),
+        (
+            "protocol: grpc, endpoint: h, tls: {insecure_skip_verify: true}",
+            "insecure_skip_verify (line 3): is not for protocol grpc, which always checks",
+        ),
         ("endpoint: 'http://h', max_age: 7d", "max_age (line 3): is not supported yet"),
         ("endpoint: 'http://h', too_old: send", "too_old (line 3): is not supported yet"),
     ],
@@ -104,17 +126,134 @@ def test_otlp_refused(refused: Callable[..., str], keys: str, words: str) -> Non
     assert "destinations[0]." in message
 
 
-@pytest.mark.parametrize("kind", ["syslog", "file"])
-def test_types_to_come(refused: Callable[..., str], kind: str) -> None:
-    """A type of the contract that is not there yet is refused as just that."""
+@pytest.mark.parametrize("endpoint", ["http://h:4317", "https://h", "h:4317", "h", "[::1]:4317"])
+def test_endpoints_for_grpc(loaded: Loaded, endpoint: str) -> None:
+    """A URL without a path, or a bare host and port, is taken as it is."""
+    out = _otlp(loaded, f"endpoint: '{endpoint}', protocol: grpc, tls: {{}}, max_payload: 4MB")
+    assert (out.url, out.protocol, out.max_payload) == (endpoint, "grpc", 4_000_000)
+    assert loaded().warnings == ()
+
+
+def _one(loaded: Loaded, keys: str) -> tuple[Destination, tuple[str, ...]]:
+    settings = loaded(MINIMAL.replace("type: console", keys))
+    return settings.destinations[0], settings.warnings
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["relp://h:2514", "relps://h:1", "tls://h", "tcp://[::1]:514", "udp://h", "udp://10.0.0.1:5"],
+)
+def test_defaults_of_syslog(loaded: Loaded, endpoint: str) -> None:
+    """An endpoint is enough; the layout's defaults are those of the messages themselves."""
+    out, warnings = _one(loaded, f"type: syslog, endpoint: '{endpoint}'")
+    assert isinstance(out, Syslog)
+    assert (out.endpoint, out.framing, out.window, out.timeout, warnings) == (
+        *(endpoint, "octet-counting", 128, 10, ()),
+    )
+    layout = Layout()
+    for key in (field.name for field in fields(Layout) if field.name != "line_breaks"):
+        assert getattr(out, key) == getattr(layout, key), key
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("timeout: 1s", "endpoint (line 3): is required"),
+        ("endpoint: 'http://h'", "must be one of relp://, relps://, tls://, tcp://, udp://"),
+        ("endpoint: 'h:514'", "must be one of relp://"),
+        ("endpoint: 'relp://'", "with a host and a port"),
+        ("endpoint: 'relp://h'", "must name a port, such as relp://h:2514"),
+        ("endpoint: 'tcp://h'", "must name a port"),
+        ("endpoint: 'tcp://h:0'", "with a host and a port"),
+        ("endpoint: 'tcp://h:x'", "with a host and a port"),
+        ("endpoint: 'tcp://u:p@h:5'", "must not carry a user name or password"),
+        ("endpoint: 'tcp://h:5/path'", "nothing more"),
+        ("endpoint: 'udp://h', max_message_bytes: 64KiB", "must be at most 65507 over udp://"),
+        ("endpoint: 'udp://h', max_message_bytes: 100", "must be greater than or equal to 1024"),
+        ("endpoint: 'udp://h', facility: local9", "must be 'kern', "),
+        ("endpoint: 'udp://h', enterprise_number: abc", "must be a private enterprise number"),
+        ("endpoint: 'udp://h', on_long: drop", "must be 'cut' or 'split', not 'drop'"),
+        ("endpoint: 'udp://h', framing: crlf", "must be 'octet-counting' or 'lf', not 'crlf'"),
+        ("endpoint: 'udp://h', window: 0", "must be greater than or equal to 1"),
+        ("endpoint: 'udp://h', headers: {}", "unknown key"),
+        ("endpoint: 'udp://h', app_nam: [a]", "did you mean 'app_name'?"),
+        ("endpoint: 'tls://h', tls: {key_file: /dev/null}", "needs cert_file"),
+        ("endpoint: 'tls://h', tls: {ca_file: /away}", "cannot read the file: No such file"),
+    ],
+)
+def test_syslog_refused(refused: Callable[..., str], keys: str, words: str) -> None:
+    """What a syslog destination cannot be is one problem with its place."""
+    message = refused(MINIMAL.replace("type: console", f"type: syslog, {keys}"))
+    assert words in message
+    assert "problems" not in message
+    assert "destinations[0]" in message
+    assert "u:p" not in message
+
+
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ("endpoint: 'relp://h:1', framing: lf", "framing: has no effect on a relp:// endpoint"),
+        ("endpoint: 'udp://h', window: 5", "window: has no effect on a udp:// endpoint"),
+        ("endpoint: 'tcp://h:1', tls: {}", "tls: has no effect on a tcp:// endpoint"),
+        (
+            "endpoint: 'relps://h:1', tls: {insecure_skip_verify: true}",
+            "tls.insecure_skip_verify: the backend's certificate is not checked",
+        ),
+    ],
+)
+def test_syslog_worth_a_word(loaded: Loaded, keys: str, word: str) -> None:
+    """A key that does nothing over this protocol is told."""
+    assert _one(loaded, f"type: syslog, {keys}")[1] == (f"destinations[0].{word}",)
+
+
+def test_lists_of_attributes(loaded: Loaded) -> None:
+    """Lists, one name, or names with commas between; a number is an enterprise's too."""
+    out, _ = _one(
+        loaded,
+        "type: syslog, endpoint: 'udp://h', hostname: [a, b], app_name: 'c, d', proc_id: [], "
+        "structured_data: fal.*, enterprise_number: 4711",
+    )
+    assert isinstance(out, Syslog)
+    assert (out.hostname, out.app_name, out.proc_id) == (("a", "b"), ("c", "d"), ())
+    assert (out.structured_data, out.enterprise_number) == (("fal.*",), "4711")
+
+
+def test_files(loaded: Loaded) -> None:
+    """A path is enough."""
+    out, _ = _one(loaded, "type: file, path: /var/log/fal.jsonl")
+    assert isinstance(out, File)
+    assert (out.path, out.format) == (Path("/var/log/fal.jsonl"), "jsonl")
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("format: jsonl", "path (line 3): is required"),
+        ("path: ''", "must be the path of a file"),
+        ("path: /", "must be the path of a file"),
+        ('path: "/a\\0b"', "must be the path of a file"),
+        ("path: /a, format: csv", "must be 'jsonl' or 'otlp_json', not 'csv'"),
+        ("path: /a, mode: 1", "unknown key"),
+    ],
+)
+def test_files_refused(refused: Callable[..., str], keys: str, words: str) -> None:
+    """What a file destination cannot be is one problem with its place."""
+    message = refused(MINIMAL.replace("type: console", f"type: file, {keys}"))
+    assert words in message
+    assert "problems" not in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "mend"),
+    [("otpl", "; did you mean 'otlp'?"), ("sylog", "; did you mean 'syslog'?")]
+    + [(kind, "") for kind in ("null", "5", "[x]", "kafka")],
+)
+def test_types_that_never_were(refused: Callable[..., str], kind: str, mend: str) -> None:
+    """Any other type is answered with those that exist, and the nearest of them."""
     message = refused(MINIMAL.replace("console", kind))
-    assert f"destinations[0] (line 3): type '{kind}' is not supported yet" in message
-
-
-@pytest.mark.parametrize("kind", ["otpl", "null", "5", "[x]"])
-def test_types_that_never_were(refused: Callable[..., str], kind: str) -> None:
-    """Any other type is answered with those that exist."""
-    assert "the type must be 'otlp' or 'console'" in refused(MINIMAL.replace("console", kind))
+    assert f"the type must be 'otlp', 'syslog', 'file' or 'console'{mend}" in message
+    assert mend or "did you mean" not in message
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,10 @@ class Process:
         """Ask it to stop, as a container runtime does."""
         self._process.send_signal(signal.SIGTERM)
 
+    def hang_up(self) -> None:
+        """Send SIGHUP, as logrotate does."""
+        self._process.send_signal(signal.SIGHUP)
+
     def kill(self) -> None:
         """End it without a chance to do anything about it (kill -9)."""
         self._process.kill()

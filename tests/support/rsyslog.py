@@ -17,8 +17,46 @@ from support.syslog_parser import Parsed, parse
 _PATIENCE = 60
 _DURABLE = """
 main_queue(queue.type="disk" queue.filename="main" queue.checkpointInterval="1"
-           queue.syncQueueFiles="on" queue.timeoutEnqueue="60000" queue.timeoutShutdown="60000")
+           queue.syncQueueFiles="{synced}" queue.timeoutEnqueue="60000"
+           queue.timeoutShutdown="60000")
 """
+
+
+ADDRESS = 'port="{port}" address="127.0.0.1"'
+UDP = f'module(load="imudp")\ninput(type="imudp" {ADDRESS} rcvbufSize="4m")\n'
+TCP = f'module(load="imtcp")\ninput(type="imtcp" {ADDRESS})\n'
+RELP = f'module(load="imrelp")\ninput(type="imrelp" {ADDRESS})\n'
+
+
+def tls(keys: Path, driver: str, *, demands_client: bool = False) -> str:
+    """Syslog over TLS (RFC 5425), with one of rsyslog's two libraries."""
+    auth = "x509/certvalid" if demands_client else "anon"
+    return (
+        f'global(defaultNetstreamDriver="{driver}"\n'
+        f'  defaultNetstreamDriverCAFile="{keys}/ca.pem"\n'
+        f'  defaultNetstreamDriverCertFile="{keys}/server.pem"\n'
+        f'  defaultNetstreamDriverKeyFile="{keys}/server.key")\n'
+        f'module(load="imtcp" streamDriver.name="{driver}" streamDriver.mode="1"\n'
+        f'  streamDriver.authMode="{auth}")\n'
+        f'input(type="imtcp" {ADDRESS})\n'
+    )
+
+
+def relps(keys: Path, library: str, *, server: str = "server") -> str:
+    """RELP over TLS, which demands a client's certificate."""
+    return (
+        f'module(load="imrelp" tls.tlslib="{library}")\n'
+        f'input(type="imrelp" {ADDRESS} tls="on" tls.authMode="certvalid"\n'
+        f'  tls.caCert="{keys}/ca.pem" tls.myCert="{keys}/{server}.pem"\n'
+        f'  tls.myPrivKey="{keys}/{server}.key")\n'
+    )
+
+
+def inputs(scheme: str, keys: Path | None = None) -> str:
+    """The input that takes a scheme; over TLS it demands a client's certificate."""
+    if keys is None:
+        return {"udp": UDP, "tcp": TCP, "relp": RELP}[scheme]
+    return tls(keys, "gtls", demands_client=True) if scheme == "tls" else relps(keys, "openssl")
 
 
 def eventually(holds: Callable[[], bool], what: str) -> None:
@@ -39,8 +77,15 @@ def free_port() -> int:
 class Rsyslog:
     """One receiver; it keeps its port, queue and output file when it is started again."""
 
-    def __init__(self, folder: Path, inputs: str, *, durable: bool = False) -> None:
-        """Prepare; ``inputs`` configures one input, ``{port}`` in place of its port."""
+    def __init__(
+        self, folder: Path, inputs: str, *, durable: bool = False, synced: bool = True
+    ) -> None:
+        """Prepare; ``inputs`` configures one input, ``{port}`` in place of its port.
+
+        A ``durable`` one keeps a queue on the disk; ``synced``, it would survive the machine's
+        crash, not only its own, and is several times slower.
+        """
+        sync = "on" if synced else "off"
         self.port = free_port()
         self.is_udp = "imudp" in inputs
         self._output = folder / "received"
@@ -50,10 +95,10 @@ class Rsyslog:
         self._config.write_text(
             f'global(workDirectory="{folder}" processInternalMessages="off")\n'
             + inputs.replace("{port}", str(self.port))
-            + (_DURABLE if durable else "")
+            + (_DURABLE.format(synced=sync) if durable else "")
             + 'template(name="raw" type="string" string="%rawmsg%\\n")\n'
             + f'action(type="omfile" file="{self._output}" template="raw"'
-            + (' sync="on" flushOnTXEnd="on"' if durable else "")
+            + (f' sync="{sync}" flushOnTXEnd="on"' if durable else "")
             + ")\n"
         )
         self._process: subprocess.Popen[bytes] | None = None

@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias
 import pytest
 
 from bridge.destinations import Destination
+from bridge.model import Verdict
 
 SECRET = "hunter2-hunter2"
 """A credential for destinations that have one; no reason may show it."""
@@ -74,6 +75,10 @@ class Peer(Protocol):
         """The uids taken so far, with repeats; waits for so many if that takes time."""
         ...
 
+    async def shown(self, uid: str) -> str:
+        """The text of a record that has arrived, as people find it there."""
+        ...
+
 
 @dataclass(frozen=True)
 class Rig:
@@ -91,9 +96,17 @@ Open: TypeAlias = Callable[[Path], AbstractAsyncContextManager[Rig]]
 class Case:
     """One kind of destination; ``meets`` is what its peer can do besides taking.
 
-    ``marks`` name the servers that it needs.
+    ``marks`` name the servers that it needs. ``acknowledged`` is whether it is more than best
+    effort, ``notices`` whether a probe can tell that the peer is away, ``away`` the verdict on a
+    request while it is. Requests to one that ``takes_turns`` wait for each other. One that
+    ``rewrites`` shows control characters by name and cuts what is too long.
     """
 
     open: Open
     meets: frozenset[Met] = frozenset(Met) - {Met.TAKEN}
     marks: tuple[pytest.MarkDecorator, ...] = ()
+    acknowledged: bool = True
+    notices: bool = True
+    away: Verdict = Verdict.RETRY
+    takes_turns: bool = False
+    rewrites: bool = False

@@ -22,7 +22,7 @@ from bridge.destinations.otlp_body import Compression
 from bridge.destinations.otlp_grpc import GrpcCompression, OtlpGrpc
 from bridge.destinations.otlp_http import OtlpHttp, Protocol
 from bridge.destinations.tls import Tls
-from bridge.payload import Request
+from bridge.payload import Request, records_of, uid_of
 from bridge.simulator import exchange
 from bridge.simulator.exchange import Drop
 from bridge.simulator.otlp_backend import OtlpBackend
@@ -49,7 +49,7 @@ _CODES = {
 }
 
 
-class _Reached:
+class Reached:
     """Tells who waits that a request came."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class _Reached:
         self._came.clear()
 
 
-class FakePeer(_Reached):
+class FakePeer(Reached):
     """The fake that the forwarder is tested with."""
 
     def __init__(self) -> None:
@@ -87,6 +87,10 @@ class FakePeer(_Reached):
         """See `Peer.arrived`."""
         return list(self.backend.kept.elements())
 
+    async def shown(self, uid: str) -> str:
+        """See `Peer.shown`."""
+        return _body(uid, *(sent.request.raw for sent in self.backend.sends))
+
     def _answer(self, request: Request) -> Answer:
         if not self._up:
             return refusing(DOWN, 0)
@@ -105,7 +109,7 @@ class _Stream(io.BytesIO):
         return super().write(data)
 
 
-class ConsolePeer(_Reached):
+class ConsolePeer(Reached):
     """Standard output, read back; stopped, it is full."""
 
     def __init__(self) -> None:
@@ -122,10 +126,17 @@ class ConsolePeer(_Reached):
 
     async def arrived(self, records: int) -> list[str]:  # noqa: ARG002 - all is there at once
         """See `Peer.arrived`."""
-        return [json.loads(line)["uid"] for line in self.out.getvalue().splitlines()]
+        return [line["uid"] for line in self._lines()]
+
+    async def shown(self, uid: str) -> str:
+        """See `Peer.shown`."""
+        return next(str(line["body"]) for line in self._lines() if line["uid"] == uid)
+
+    def _lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.getvalue().splitlines()]
 
 
-class HttpPeer(_Reached):
+class HttpPeer(Reached):
     """An OTLP/HTTP receiver on a loopback port, of protobuf and JSON in any coding."""
 
     def __init__(self) -> None:
@@ -147,10 +158,16 @@ class HttpPeer(_Reached):
         """See `Peer.arrived`."""
         return list(self.backend.uids.elements())
 
+    async def shown(self, uid: str) -> str:
+        """See `Peer.shown`."""
+        return next(record.body for record in self.backend.records if record.uid == uid)
+
     def answer(self, request: exchange.Request) -> exchange.Answer:
         """See `exchange.Core`."""
         plain = decoded(request)
-        met = self.meet(uids_of(plain.body))
+        if not (uids := uids_of(plain.body)):  # a probe
+            return exchange.Answer(200)
+        met = self.meet(uids)
         if met in _STATUSES:
             said = f"{request.header('x-key')} may not do this here"
             text = (("content-type", "text/plain"),)
@@ -161,12 +178,13 @@ class HttpPeer(_Reached):
         return replace(self.backend.answer(plain), drop=drop)
 
 
-class GrpcPeer(_Reached):
+class GrpcPeer(Reached):
     """An OTLP/gRPC receiver on a loopback port."""
 
     def __init__(self) -> None:
         super().__init__()
         self.uids: list[str] = []
+        self.bodies: list[bytes] = []
         self.receiver = GrpcReceiver(self._answer)
         self._dropping: list[asyncio.Task[None]] = []
 
@@ -183,6 +201,10 @@ class GrpcPeer(_Reached):
         """See `Peer.arrived`."""
         return list(self.uids)
 
+    async def shown(self, uid: str) -> str:
+        """See `Peer.shown`."""
+        return _body(uid, *self.bodies)
+
     async def _answer(self, call: Call) -> bytes:
         uids = uids_of(call.body)
         met = self.meet(uids)
@@ -192,6 +214,7 @@ class GrpcPeer(_Reached):
         if met is Met.SILENT:
             await call.never()
         self.uids += uids
+        self.bodies.append(call.body)
         if met is Met.UNANSWERED:
             self._dropping.append(asyncio.create_task(self._drop()))
             await call.never()
@@ -200,6 +223,12 @@ class GrpcPeer(_Reached):
     async def _drop(self) -> None:
         await self.receiver.stop()
         await self.receiver.start()
+
+
+def _body(uid: str, *raws: bytes) -> str:
+    """The text of a record in encoded requests."""
+    found = (record for raw in raws for _, _, record in records_of(raw))
+    return next(record.body.string_value for record in found if uid_of(record) == uid)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from destinations.contract.harness import SECRET, Case, Met, Rig, script
 from destinations.contract.peers import HEADERS, TIMEOUT, console, fake, otlp_grpc, otlp_http
+from destinations.contract.syslog_peers import file, real_syslog, syslog
 from destinations.requests import joined, request
 from destinations.rotel import Rotel, rotel
 
@@ -61,9 +62,12 @@ def real(build: Callable[[Rotel], Destination]) -> Case:
     return Case(partial(rotel, build=build), frozenset(), (pytest.mark.server("rotel"),))
 
 
+_OF_RELP = frozenset({Met.TROUBLED, Met.BLOCKED, Met.UNANSWERED, Met.SILENT})
+
 CASES: dict[str, Case] = {
     "fake": Case(fake, frozenset(VERDICTS)),
-    "console": Case(console, frozenset()),
+    "console": Case(console, frozenset(), acknowledged=False, notices=False),
+    "file": Case(file, frozenset(), away=Verdict.BLOCKED),
     "http protobuf gzip": Case(partial(otlp_http, protocol="http/protobuf", compression="gzip")),
     "http protobuf none": Case(partial(otlp_http, protocol="http/protobuf", compression="none")),
     "http protobuf zstd": Case(partial(otlp_http, protocol="http/protobuf", compression="zstd")),
@@ -77,6 +81,22 @@ CASES: dict[str, Case] = {
     "rotel json none": real(partial(rotel_http, protocol="http/json", compression="none")),
     "rotel grpc gzip": real(partial(rotel_grpc, compression="gzip")),
     "rotel grpc none": real(partial(rotel_grpc, compression="none")),
+    **{
+        f"{name} {scheme}": Case(
+            partial(build, scheme=scheme),
+            _OF_RELP if build is syslog and scheme.startswith("relp") else frozenset(),
+            (pytest.mark.server(*programs, "openssl"),),
+            acknowledged=scheme.startswith("relp"),
+            notices=scheme != "udp",
+            takes_turns=True,
+            rewrites=True,
+        )
+        for name, build, programs in (
+            ("syslog", syslog, ()),
+            ("rsyslog", real_syslog, ("rsyslogd",)),
+        )
+        for scheme in ("udp", "tcp", "tls", "relp", "relps")
+    },
 }
 
 every = pytest.mark.parametrize(
@@ -252,10 +272,10 @@ def test_it_reaches_a_peer_that_came_back(case: Case, tmp_path: Path) -> None:
         for number in (1, 2):
             await rig.peer.stop()
             for _ in range(3):
-                held(await rig.destination.send(request(str(number))), Verdict.RETRY)
+                held(await rig.destination.send(request(str(number))), case.away)
             await rig.peer.start()
             for outcome in await delivered(rig.destination, request(str(number))):
-                held(outcome, Verdict.RETRY)
+                held(outcome, case.away)
             assert len(await rig.peer.arrived(number + 1)) == number + 1
         assert await rig.peer.arrived(3) == ["0", "1", "2"]
 
@@ -270,10 +290,13 @@ def test_a_send_can_be_cancelled(case: Case, met: Met, tmp_path: Path) -> None:
         rig.peer.decide = lambda uids: met if "lost" in uids else Met.TAKEN
         sending = asyncio.create_task(rig.destination.send(request("lost")))
         await rig.peer.reached()
-        assert await rig.destination.send(request("a")) == DELIVERED
+        following = asyncio.create_task(rig.destination.send(request("a")))
+        if not case.takes_turns:
+            assert await following == DELIVERED
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
+        assert await following == DELIVERED
         assert await rig.destination.send(request("b")) == DELIVERED
         assert await rig.peer.arrived(2) == ["a", "b"]
 
@@ -291,5 +314,34 @@ def test_silence_is_no_delivery(case: Case, met: Met, tmp_path: Path) -> None:
         assert outcome.own_fault
         await delivered(rig.destination, request("b"))
         assert await rig.peer.arrived(1) == ["b"]
+
+    play(case, tmp_path, scene)
+
+
+@every
+def test_it_says_what_its_word_is_worth(case: Case, tmp_path: Path) -> None:
+    """Best effort is told from the backend's own word, and a small request is never too large."""
+
+    async def scene(rig: Rig) -> None:
+        assert rig.destination.acknowledged is case.acknowledged
+        assert rig.destination.too_large(request("a")) is None
+
+    play(case, tmp_path, scene)
+
+
+@every
+def test_a_probe_reaches_the_peer_without_a_record(case: Case, tmp_path: Path) -> None:
+    """Before the first send and between two; while the peer is away it is not taken for there."""
+
+    async def scene(rig: Rig) -> None:
+        assert (await rig.destination.probe()).verdict is Verdict.DELIVERED
+        assert await rig.destination.send(request("a")) == DELIVERED
+        assert (await rig.destination.probe()).verdict is Verdict.DELIVERED
+        assert await rig.destination.send(request("b")) == DELIVERED
+        assert await rig.peer.arrived(2) == ["a", "b"]
+        if case.notices:
+            await rig.peer.stop()
+            held(await rig.destination.probe(), case.away)
+            await rig.peer.start()
 
     play(case, tmp_path, scene)
