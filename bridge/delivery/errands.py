@@ -25,7 +25,8 @@ class Errands:
     """Looks for wishes now and then, and sees to them.
 
     Dead letters go beside the batches, through the same gate and slots. More are taken only when
-    all that were taken are answered for and stored, so that none is sent twice.
+    all that were taken are answered for and stored, so that none is sent twice. ``looked`` is set
+    once it is known whether anything may be sent.
     """
 
     def __init__(
@@ -51,20 +52,18 @@ class Errands:
         self._courier = courier
         self._insistent = insistent
         self._under_way = 0
+        self.looked = asyncio.Event()
 
-    async def look(self, sending: asyncio.TaskGroup) -> None:
-        """Look once; what is to be replayed is sent by tasks of the group."""
-        wishes = await self._insistent.ask(self._wishes, WishesNotRead)
-        self._gate.pause(paused=wishes.paused)
-        if wishes.replay and not self._under_way:
-            self._under_way = len(wishes.replay)
-            sending.create_task(self._replay_all(wishes.replay, sending))
-
-    async def keep_looking(self, sending: asyncio.TaskGroup) -> None:
-        """Look for ever; cancelled at the end."""
+    async def run(self, sending: asyncio.TaskGroup) -> None:
+        """Look for ever; what is to be replayed is sent by tasks of the group."""
         while True:
+            wishes = await self._insistent.ask(self._wishes, WishesNotRead)
+            self._gate.pause(paused=wishes.paused)
+            self.looked.set()
+            if wishes.replay and not self._under_way:
+                self._under_way = len(wishes.replay)
+                sending.create_task(self._replay_all(wishes.replay, sending))
             await self._clock.sleep(EVERY)
-            await self.look(sending)
 
     async def _replay_all(
         self, letters: tuple[DeadLetter, ...], sending: asyncio.TaskGroup

@@ -141,22 +141,20 @@ class Forwarder:
         async with asyncio.TaskGroup() as keeping:
             keeping.create_task(self._keeper.run())
             async with asyncio.TaskGroup() as sending:
-                feeding = sending.create_task(self._feed(sending))
+                starting = (
+                    sending.create_task(self._feed(sending)),
+                    sending.create_task(self._errands.run(sending)),
+                )
                 await stop.wait()
-                feeding.cancel()
+                for task in starting:
+                    task.cancel()
                 self._gate.close()
             self._keeper.close()
 
     async def _feed(self, sending: asyncio.TaskGroup) -> None:
-        """Start whatever is to be sent: batches from the cursor on, and what a person asked for."""
-        cursor = await self._keeper.begin()
-        await self._errands.look(sending)
-        async with asyncio.TaskGroup() as feeding:
-            feeding.create_task(self._errands.keep_looking(sending))
-            feeding.create_task(self._read_on(cursor, sending))
-
-    async def _read_on(self, after: int, sending: asyncio.TaskGroup) -> None:
-        """Read on in the journal and start a request whenever there is room for one."""
+        """Read on from the cursor and start a request whenever there is room for one."""
+        after = await self._keeper.begin()
+        await self._errands.looked.wait()
         while True:
             await self._room()
             batches = await self._insistent.ask(partial(self._read, after), BatchesNotRead)

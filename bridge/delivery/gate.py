@@ -157,9 +157,9 @@ class Gate:
             since = sent.number if since is None else since
             faults += outcome.own_fault
             if faults >= (1 if sending.suspect else _FAULTS):
-                self._doubtful = True
-                self._changed.fire()
-                return self._answer(sent, since)
+                answer = self._answer(sent, since)
+                self._at_fault(answer)
+                return answer
             again = self._clock.monotonic() + backoff.after(outcome)
             while not self._closed and (left := again - self._clock.monotonic()) > 0:
                 await self._changed.within(self._clock, left)
@@ -234,6 +234,13 @@ class Gate:
             self._hold(outcome)
         self._changed.fire()
 
+    def _at_fault(self, answer: Answer) -> None:
+        """A request keeps failing; where others were accepted, that is no one else's trouble."""
+        if answer.contrast:
+            self._recover()
+        self._doubtful = True
+        self._changed.fire()
+
     def _step(self, wait: float) -> None:
         """Count a failure, and let the next probe wait."""
         now = self._clock.monotonic()
@@ -248,15 +255,20 @@ class Gate:
             self._accepted = max(self._accepted, number)
         self._refusals = 0
         self._doubtful = False
-        if self._trouble is not None:
-            self._trouble = None
-            self._failures = 0
-            self._backoff = Backoff(self._random)
+        self._recover()
+        self._changed.fire()
+
+    def _recover(self) -> None:
+        """Be in trouble no more."""
+        if self._trouble is None:
+            return
+        self._trouble = None
+        self._failures = 0
+        self._backoff = Backoff(self._random)
         if self._announced is not None:
             held = self._clock.monotonic() - self._began
             self._emit(DestinationRecovered(self._destination, held))
             self._announced = None
-        self._changed.fire()
 
     def _hold(self, outcome: Outcome) -> None:
         """Be in trouble for this reason, and say so once it is more than a hiccup."""

@@ -127,6 +127,7 @@ class Store(MemoryJournal):
         self.paused = False
         self.wished: set[str] = set()
         self.letters_fit = 1_000_000
+        self.huge: frozenset[int] = frozenset()
 
     async def fill(self, *sizes: int) -> None:
         """Append batches of that many records, with uids that count on."""
@@ -134,12 +135,15 @@ class Store(MemoryJournal):
         for size in sizes:
             first = 1 + len(self.uids)
             found = [
-                Identified(Entry({"message": f"line {n}"}, NOON + n), NOON + n, n.to_bytes(16))
+                Identified(Entry({"message": self._message(n)}, NOON + n), NOON + n, n.to_bytes(16))
                 for n in range(first, first + size)
             ]
             done = await self.append(Append("app", found, NOON, _encode, LIVE))
             assert done.last_seq is not None
             self.promised[done.last_seq] = tuple(item.uid.hex() for item in found)
+
+    def _message(self, number: int) -> str:
+        return f"line {number}" + " and on" * 200 * (number in self.huge)
 
     @property
     def uids(self) -> set[str]:
