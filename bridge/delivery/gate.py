@@ -158,8 +158,9 @@ class Gate:
             since = sent.number if since is None else since
             faults += outcome.own_fault
             if faults >= (1 if sending.suspect else _FAULTS):
+                self._refusals += 1
                 answer = self._answer(sent, since)
-                self._at_fault(answer)
+                self._at_fault(answer, sending)
                 return answer
             again = self._clock.monotonic() + backoff.after(outcome)
             while not self._closed and (left := again - self._clock.monotonic()) > 0:
@@ -236,9 +237,9 @@ class Gate:
             self._hold(outcome)
         self._changed.fire()
 
-    def _at_fault(self, answer: Answer) -> None:
-        """A request keeps failing; where others were accepted, that is no one else's trouble."""
-        if answer.contrast:
+    def _at_fault(self, answer: Answer, sending: Sending) -> None:
+        """A request keeps failing; where others are accepted, that is no one else's trouble."""
+        if answer.contrast or (sending.doubted and answer.quiet):
             self._recover()
         self._doubtful = True
         self._changed.fire()

@@ -125,6 +125,7 @@ class Store(MemoryJournal):
         self.promised: dict[int, tuple[str, ...]] = {}
         self.advances: list[int] = []
         self.paused = False
+        self.wishes_fail = False
         self.wished: set[str] = set()
         self.letters_fit = 1_000_000
         self.huge: frozenset[int] = frozenset()
@@ -162,6 +163,8 @@ class Store(MemoryJournal):
 
     async def wishes(self, destination: str, *, max_size: int) -> Wishes:
         """See `Journal.wishes`: of the letters that are wished for, those that fit."""
+        if self.wishes_fail:
+            raise JournalError("the database is locked")
         letters = [
             letter
             for (name, uid), letter in self.contents.dead_letters.items()

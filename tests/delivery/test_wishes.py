@@ -30,7 +30,9 @@ from bridge.telemetry.delivering import (
     DestinationPaused,
     DestinationRecovered,
     DestinationResumed,
+    JournalRecovered,
     RecordDeadLettered,
+    WishesNotRead,
 )
 
 PARTLY = Outcome(Verdict.DELIVERED, "too old", refused=1)
@@ -171,6 +173,20 @@ def with_letters(rig: Rig, numbers: Collection[int]) -> None:
             letter = DeadLetter("backend", found, 1, "an older reason", record.gzip, 0)
             rig.store.contents.dead_letters["backend", found] = letter
             rig.store.wished.add(found)
+
+
+def test_wishes_that_cannot_be_read_are_asked_for_again() -> None:
+    """Told once; nothing is sent before it is known whether it may be."""
+
+    async def scene(rig: Rig) -> None:
+        rig.store.wishes_fail = True
+        await asyncio.sleep(60)
+        assert rig.backend.sends == []
+        rig.store.wishes_fail = False
+        await rig.all_through()
+
+    rig = play([1], scene=scene)
+    assert [type(event) for event in rig.events] == [WishesNotRead, JournalRecovered]
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
