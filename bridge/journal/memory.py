@@ -196,7 +196,7 @@ class MemoryJournal:
         }
         self._drop_spent_reads()
 
-    async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:  # noqa: ARG002
+    async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:
         """See `Journal.attach`."""
         await self._turn()
         self._in_use.add(destination)
