@@ -196,13 +196,13 @@ class MemoryJournal:
         }
         self._drop_spent_reads()
 
-    async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:
+    async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:  # noqa: ARG002
         """See `Journal.attach`."""
         await self._turn()
         self._in_use.add(destination)
         batches = self.contents.batches
-        start = batches[0].seq - 1 if batches else self.contents.last_seq
-        cursor = max(start, self.contents.cursors.get(destination, start))
+        oldest = batches[0].seq - 1 if batches else self.contents.last_seq
+        cursor = max(oldest, self.contents.cursors.get(destination, oldest))
         self.contents.cursors[destination] = cursor
         return cursor
 
