@@ -54,7 +54,7 @@ class DestinationRecovered(Event):
 
 @dataclass(frozen=True, slots=True)
 class RequestSplit(Event):
-    """A request was too large for a destination and goes in two."""
+    """A request is too large for a destination, or refused for some of it, and goes in two."""
 
     level: ClassVar[int] = logging.DEBUG
 
@@ -67,14 +67,14 @@ class RequestSplit(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return (
-            f"{self.destination}: {self.records} records ({self.size} bytes) are too much for one "
-            f"request and go in two: {self.reason}"
+            f"{self.destination}: a request of {self.records} records ({self.size} bytes) goes in "
+            f"two: {self.reason}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RecordDeadLettered(Event):
-    """A lone record that a destination will never take is kept as a dead letter."""
+    """A lone record that a destination will not take, though it takes others, is set aside."""
 
     level: ClassVar[int] = logging.ERROR
 
@@ -86,6 +86,45 @@ class RecordDeadLettered(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return f"{self.destination}: record {self.uid} is kept as a dead letter: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterDelivered(Event):
+    """A dead letter was sent again by a person's wish, and accepted."""
+
+    destination: str
+    uid: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: record {self.uid}, a dead letter until now, is delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationPaused(Event):
+    """A person asked that nothing be sent to a destination."""
+
+    level: ClassVar[int] = logging.WARNING
+
+    destination: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: paused as asked, nothing is lost and nothing is sent"
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationResumed(Event):
+    """A person asked that a destination be sent to again."""
+
+    destination: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: resumed as asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +190,24 @@ class BatchesNotRead(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return f"{self.destination}: cannot read its next batches, trying on: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class WishesNotRead(Event):
+    """The journal cannot say what a person asked of a destination; the last that is known holds."""
+
+    level: ClassVar[int] = logging.ERROR
+
+    destination: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.destination}: cannot read whether it is paused or to replay, trying on: "
+            f"{self.reason}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

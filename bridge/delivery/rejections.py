@@ -1,0 +1,73 @@
+"""What becomes of a request that was answered: the design's outcome table as one decision. Pure.
+
+RETRY and BLOCKED are about the destination, and the gate sees to them. What reaches this module is
+about the request: it was delivered, refused (REJECTED, TOO_LARGE), or it alone keeps failing.
+
+A refusal proves nothing by itself, since a destination that is set up wrongly refuses everything.
+It is held against a record only in *contrast*: the destination has refused it, accepted another
+one that was sent after that, and then refused it again, by itself. Where the first refusal was of a
+request with others in it, the last one has to be confirmed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from bridge.model import Outcome, Verdict
+
+REFUSALS: Final = frozenset({Verdict.REJECTED, Verdict.TOO_LARGE})
+"""A request's own verdicts: whatever else is sent may fare better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What sending a request came to, and what else is known of the destination by then.
+
+    A destination's sends are numbered. ``since`` is the newest of them when a request with these
+    records was refused before, ``until`` the newest when this answer came. ``contrast``: of what
+    was begun after ``since``, something had been accepted before this was sent. ``quiet``: since
+    the destination last accepted anything, few requests were refused. ``certain``: the verdict is
+    no opinion of the backend's that might change, but a limit that is known.
+    """
+
+    outcome: Outcome
+    since: int | None = None
+    until: int = 0
+    contrast: bool = False
+    quiet: bool = False
+    certain: bool = False
+
+
+class Step(Enum):
+    """What to do with an answered request."""
+
+    TAKEN = auto()
+    APART = auto()
+    """Send it in two."""
+    ASIDE = auto()
+    """Let others show whether the destination works, then try again."""
+    BURIED = auto()
+    """Keep it as a dead letter."""
+
+
+def decide(answer: Answer, *, lone: bool, suspect: bool, doubted: bool) -> Step:
+    """What an answer asks for.
+
+    Args:
+        answer: DELIVERED, a refusal, or the RETRY that a request came to by its own fault.
+        lone: whether the request is a single record.
+        suspect: whether it had been refused by itself before, and stood aside.
+        doubted: whether that was in contrast to others.
+    """
+    verdict = answer.outcome.verdict
+    if verdict is Verdict.DELIVERED:
+        return Step.TAKEN
+    if not lone:
+        ailing = verdict not in REFUSALS and not answer.contrast
+        return Step.ASIDE if ailing else Step.APART
+    # Refused by itself just once, it may be the first to meet an outage that has begun meanwhile.
+    # Twice, with nothing else to be accepted between, counts where not much else is refused.
+    confirmed = (suspect and answer.contrast) or (doubted and answer.quiet)
+    return Step.BURIED if confirmed or answer.certain else Step.ASIDE
