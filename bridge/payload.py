@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
-from bridge.model import Batch, Encoded
+from bridge.model import Batch, Encoded, Tick
 
 _LEVEL = 1
 _UID_KEY = "log.record.uid"
+_NANOSECONDS: Final = 1_000
 
 Located: TypeAlias = tuple[ResourceLogs, ScopeLogs, LogRecord]
 """A record with the messages it stands under."""
+
+_Part = TypeVar("_Part", bound=Encoded | Batch)
 
 
 def compress(raw: bytes) -> bytes:
@@ -69,6 +72,13 @@ class Request:
         """The same in one gzip member."""
         return self.parts[0].gzip if len(self.parts) == 1 else compress(self.raw)
 
+    @cached_property
+    def oldest(self) -> Tick | None:
+        """The time of its oldest record (see `time_of`), None where no record says any."""
+        records = (record for part in self.parts for _, _, record in located(part))
+        times = (time for record in records if (time := time_of(record)) is not None)
+        return min(times, default=None)
+
 
 def records_of(raw: bytes) -> Iterator[Located]:
     """Every log record of an encoded request, with the resource and scope it stands under."""
@@ -82,6 +92,30 @@ def records_of(raw: bytes) -> Iterator[Located]:
 def uid_of(record: LogRecord) -> str:
     """A record's ``log.record.uid``, empty when it has none."""
     return next((a.value.string_value for a in record.attributes if a.key == _UID_KEY), "")
+
+
+def time_of(record: LogRecord) -> Tick | None:
+    """When it happened, else when it was observed; None where it says neither.
+
+    Zero nanoseconds mean unknown (OTLP, ``LogRecord``).
+    """
+    return (record.time_unix_nano or record.observed_time_unix_nano) // _NANOSECONDS or None
+
+
+def located(part: Encoded | Batch) -> list[Located]:
+    """Every record of a part, as messages of its own that may be changed."""
+    return list(records_of(gzip.decompress(part.gzip)))
+
+
+def holding(part: _Part, records: Sequence[Located]) -> _Part:
+    """The part with these records, from `located`, in place of all; a batch keeps its number."""
+    piece = _piece(records)
+    return replace(part, records=piece.records, size=piece.size, gzip=piece.gzip)
+
+
+def alone(found: Located) -> Encoded:
+    """One record as a request of its own."""
+    return _piece([found])
 
 
 def halves(request: Request) -> tuple[Request, ...]:
@@ -102,7 +136,7 @@ def halves(request: Request) -> tuple[Request, ...]:
 def singles(request: Request) -> Iterator[tuple[str, Encoded]]:
     """Every record as a request of its own, with its uid, in order."""
     for found in records_of(request.raw):
-        yield uid_of(found[2]), _piece([found])
+        yield uid_of(found[2]), alone(found)
 
 
 def _piece(records: Sequence[Located]) -> Encoded:

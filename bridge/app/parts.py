@@ -16,6 +16,7 @@ from bridge import __version__, settings
 from bridge.app.bridge import Bridge
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
+from bridge.delivery.selection import Selection, TooOld
 from bridge.destinations import Destination
 from bridge.destinations.console import Console
 from bridge.destinations.otlp_http import OtlpHttp
@@ -185,6 +186,17 @@ def destination_of(one: settings.Destination, world: World) -> Destination:
         timeout=one.timeout,
         tls=Tls(**one.tls.model_dump()),
         transport=world.otlp_transport(one.name),
+    )
+
+
+def selection_of(one: settings.Destination) -> Selection:
+    """What of the journal goes to one destination."""
+    return Selection(
+        apps=one.apps,
+        min_severity=severity_number(one.min_level, stderr=INFO),
+        resource=one.resource,
+        max_age=None if one.max_age is None else round(one.max_age * SECOND),
+        too_old=TooOld(one.too_old),
     )
 
 

@@ -59,10 +59,6 @@ def _not_yet(*values: str, use: str) -> BeforeValidator:
     return BeforeValidator(refuse)
 
 
-def _not_yet_at_all(_: object) -> None:
-    raise PydanticCustomError("not_yet", "is not supported yet")
-
-
 def _printable(text: str) -> str:
     if not text.isprintable() or text != text.strip():
         raise ValueError("must be printable, without spaces around it")
@@ -90,6 +86,12 @@ def _upper(value: object) -> object:
 
 def _comma_list(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError("must not be empty")
+    return values
 
 
 def _url(text: str) -> str:
@@ -173,7 +175,6 @@ HeaderValue = Annotated[
     AfterValidator(_secret_line),
     WithJsonSchema({"type": ["string", "number"], "writeOnly": True}),
 ]
-NotYet = Annotated[None, BeforeValidator(_not_yet_at_all)]
 
 
 class Section(BaseModel):
@@ -357,11 +358,29 @@ class Tls(Section):
     """Do not check the backend's certificate."""
 
 
-class Otlp(Section):
-    """A backend that takes OTLP/HTTP. Give `endpoint` or `logs_endpoint`."""
+class Selecting(Section):
+    """What every destination has: a name, and what of the journal goes to it."""
 
     name: Name
     """Unique; names the cursor in the journal and the metrics."""
+    apps: Annotated[tuple[Name, ...], AfterValidator(_not_empty)] = Field(
+        default=("*",),
+        json_schema_extra={"default": ["*"], "minItems": 1, "x-default": '`["*"]`'},
+    )
+    """The apps whose entries it gets: their names, or patterns such as `vision-*`."""
+    min_level: Level | None = None
+    """The least severe entries it gets. Those without a known level, and gaps, always pass."""
+    resource: Mapping[Text, Scalar] = {}
+    """Resource attributes to add for it, or to put in place of those of the same name."""
+    max_age: Annotated[Seconds, Field(gt=0)] | None = None
+    """The age over which entries are too old for it; some backends discard them silently."""
+    too_old: Literal["dead_letter", "restamp", "send"] = "dead_letter"
+    """What becomes of those: kept aside, sent as if of now, or sent all the same and counted."""
+
+
+class Otlp(Selecting):
+    """A backend that takes OTLP/HTTP. Give `endpoint` or `logs_endpoint`."""
+
     type: Literal["otlp"]
     """The kind of destination."""
     endpoint: BaseUrl | None = None
@@ -381,10 +400,6 @@ class Otlp(Section):
     """For one request, its answer included."""
     tls: Tls = Tls()
     """See below."""
-    max_age: NotYet = None
-    """Not supported yet: the age after which the backend discards entries."""
-    too_old: NotYet = None
-    """Not supported yet: what to do with entries over `max_age`."""
 
     @property
     def url(self) -> str:
@@ -392,11 +407,9 @@ class Otlp(Section):
         return self.logs_endpoint or f"{self.endpoint}{_LOGS_PATH}"
 
 
-class Console(Section):
+class Console(Selecting):
     """Standard output: readable and coloured on a terminal, JSON lines otherwise."""
 
-    name: Name
-    """Unique; names the cursor in the journal and the metrics."""
     type: Literal["console"]
     """The kind of destination."""
 
