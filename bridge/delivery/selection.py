@@ -199,10 +199,6 @@ class Selection:
         return DeadLetter(destination, uid_of(found[2]), seq, reason, alone(found).gzip, now)
 
 
-EVERYTHING: Final = Selection()
-"""Every record, as it is, at any age."""
-
-
 def _values(attributes: Mapping[str, Scalar]) -> dict[str, AnyValue]:
     target = Resource()
     put_attributes(target.attributes, attributes.items())
@@ -236,3 +232,7 @@ def _span(ticks: Tick) -> str:
         if count:
             words.append(f"{count}{unit}")
     return "".join(words[:2]) or "0ms"
+
+
+EVERYTHING: Final = Selection()
+"""Every record, as it is, at any age."""
