@@ -118,28 +118,9 @@ class Selection:
         """
         if not self.expired(piece.request, now):
             return Fresh(piece)
-        parts: list[Encoded | Batch] = []
-        dead: list[DeadLetter] = []
-        restamped = 0
-        for part in piece.request.parts:
-            records = located(part)
-            old = [found for found in records if self._is_too_old(found[2], now)]
-            if not old:
-                parts.append(part)
-            elif self._too_old is TooOld.RESTAMP:
-                _restamp((record for _, _, record in old), now)
-                parts.append(holding(part, records))
-                restamped += len(old)
-            else:
-                seq = _seq(part, piece.seq)
-                dead += (self._letter(found, destination, seq, now) for found in old)
-                young = [found for found in records if not self._is_too_old(found[2], now)]
-                parts += [holding(part, young)] if young else []
-        if not parts:
-            return Fresh(None, tuple(dead))
-        request = replace(piece.request, parts=tuple(parts))
-        seq = _seq(parts[0], piece.seq)
-        return Fresh(replace(piece, request=request, seq=seq), tuple(dead), restamped)
+        if self._too_old is TooOld.RESTAMP:
+            return self._restamped(piece, now)
+        return self._without_old(piece, now, destination)
 
     def late(self, request: Request, now: Tick) -> int:
         """How many records of a request are too old and are sent as they are all the same."""
@@ -184,6 +165,30 @@ class Selection:
             resource.attributes.add(key=key, value=value)
         return changed or bool(missing)
 
+    def _restamped(self, piece: Piece, now: Tick) -> Fresh:
+        parts: list[Encoded | Batch] = []
+        restamped = 0
+        for part in piece.request.parts:
+            records = located(part)
+            old = [record for _, _, record in records if self._is_too_old(record, now)]
+            _restamp(old, now)
+            parts.append(holding(part, records) if old else part)
+            restamped += len(old)
+        return Fresh(_made_of(piece, parts), restamped=restamped)
+
+    def _without_old(self, piece: Piece, now: Tick, destination: str) -> Fresh:
+        parts: list[Encoded | Batch] = []
+        dead: list[DeadLetter] = []
+        for part in piece.request.parts:
+            records = located(part)
+            young = [found for found in records if not self._is_too_old(found[2], now)]
+            old = [found for found in records if self._is_too_old(found[2], now)]
+            seq = _seq(part, piece.seq)
+            dead += (self._letter(found, destination, seq, now) for found in old)
+            if young:
+                parts.append(holding(part, young) if old else part)
+        return Fresh(_made_of(piece, parts) if parts else None, tuple(dead))
+
     def _has_aged(self, request: Request, now: Tick) -> bool:
         if self._max_age is None or request.oldest is None:
             return False
@@ -213,6 +218,11 @@ def _restamp(records: Iterable[LogRecord], now: Tick) -> None:
             original = format_tick(record.time_unix_nano // _NANOSECONDS)
             put_text(record.attributes.add(key=ORIGINAL_TIME).value, original)
         record.time_unix_nano = nanoseconds
+
+
+def _made_of(piece: Piece, parts: Sequence[Encoded | Batch]) -> Piece:
+    request = replace(piece.request, parts=tuple(parts))
+    return replace(piece, request=request, seq=_seq(parts[0], piece.seq))
 
 
 def _seq(part: Encoded | Batch, cut_from: int) -> int:

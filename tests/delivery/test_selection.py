@@ -328,7 +328,9 @@ def test_the_bounds_of_age(line: Line, *, expired: bool, too_old: TooOld) -> Non
 def test_one_old_record_among_others() -> None:
     """It alone is a dead letter, with its age; the rest goes on in its own batch."""
     untouched = batch(Line(), Line(), seq=3)
-    mixed = batch(Line(age=26 * HOUR), Line(), Line(age=HOUR + 60 * SECOND), seq=4, first=3)
+    mixed = batch(
+        Line(age=26 * HOUR + 60 * SECOND), Line(), Line(age=HOUR + 60 * SECOND), seq=4, first=3
+    )
     fresh = Selection(max_age=HOUR).fresh(piece_of([untouched, mixed]), NOON, destination="backend")
     assert fresh.piece is not None
     first, second = fresh.piece.request.parts
@@ -346,7 +348,7 @@ def test_one_old_record_among_others() -> None:
     assert {(dead.destination, dead.answer) for dead in fresh.dead} == {("backend", "")}
     kept = records(Encoded(1, 0, dead.gzip) for dead in fresh.dead)
     assert [record.time_unix_nano for record in kept] == [
-        _nanoseconds(26 * HOUR),
+        _nanoseconds(26 * HOUR + 60 * SECOND),
         _nanoseconds(HOUR + 60 * SECOND),
     ]
 
