@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 from delivery.virtual import NOON
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -127,6 +127,7 @@ def attribute(record: LogRecord, key: str) -> list[str]:
 # Selecting
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(batches)
 def test_everything_is_taken_as_it_is(of: list[tuple[str, list[Line]]]) -> None:
     """Without a rule nothing is looked into: the stored objects themselves go on."""
@@ -145,6 +146,7 @@ def test_without_a_rule_nothing_is_decoded() -> None:
     assert not Selection(max_age=1, too_old=TooOld.SEND).expired(Request((broken,)), NOON)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(selections, batches)
 def test_taking_invents_and_moves_nothing(
     selection: Selection, of: list[tuple[str, list[Line]]]
@@ -165,6 +167,7 @@ def test_taking_invents_and_moves_nothing(
         assert part.size == len(Request((part,)).raw)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(selections, batches)
 def test_taking_twice_is_taking_once(
     selection: Selection, of: list[tuple[str, list[Line]]]
@@ -178,6 +181,7 @@ def test_taking_twice_is_taking_once(
     assert all(part is one for part, one in zip(twice.parts, once.parts, strict=True))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(batches, st.sampled_from([5, 9, 13, 17]))
 def test_severities_that_pass_are_all_there(of: list[tuple[str, list[Line]]], least: int) -> None:
     """At least as severe, of no known severity, or a gap: and nothing else."""
@@ -275,6 +279,7 @@ def test_an_attribute_told_twice_is_told_alike() -> None:
     assert [host.value.string_value for host in hosts] == ["new", "new"]
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(selections, batches)
 def test_what_is_taken_comes_apart(selection: Selection, of: list[tuple[str, list[Line]]]) -> None:
     """Halves and single records of a changed request are its records, in their own batches."""
@@ -462,6 +467,7 @@ def test_send_all_the_same() -> None:
     assert EVERYTHING.late(whole.request, NOON) == 0
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(selections, batches, st.integers(-HOUR, 2 * HOUR))
 def test_every_record_is_sent_or_dead(
     selection: Selection, of: list[tuple[str, list[Line]]], wait: Tick

@@ -222,6 +222,7 @@ def _timed(*times: int) -> Encoded:
     return encoded(message.SerializeToString(), len(times))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(shapes, st.data())
 def test_holding_some_records(shape: Shape, data: st.DataObject) -> None:
     """A batch that holds some of its records is that batch, with those and their resources."""
