@@ -269,7 +269,8 @@ class Outcome:
     answer; empty for a plain success, a warning for an odd one. ``retry_after`` is the wait in
     seconds that the destination asked for. ``refused`` counts the records that a delivered
     request's partial success gave back. ``own_fault`` says of a RETRY that the cause may be this
-    very request: a 500, or no answer in time.
+    very request: a 500, or no answer in time. ``answer`` is the beginning of what the destination
+    itself answered, as text for a dead letter, empty where it took all or said nothing.
     """
 
     verdict: Verdict
@@ -277,3 +278,4 @@ class Outcome:
     retry_after: float | None = None
     refused: int = 0
     own_fault: bool = False
+    answer: str = ""

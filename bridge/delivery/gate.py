@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from bridge.clock import Clock
 from bridge.delivery.pulse import Pulse
+from bridge.delivery.rejections import REFUSALS, Answer
 from bridge.delivery.retry import Backoff, asked
 from bridge.model import Outcome, Tick, Verdict
 from bridge.telemetry import Emit
 from bridge.telemetry.delivering import (
     DestinationBlocked,
+    DestinationPaused,
     DestinationRecovered,
+    DestinationResumed,
     DestinationRetrying,
 )
 
-_ACCEPTED: Final = frozenset({Verdict.DELIVERED, Verdict.TOO_LARGE})
-"""Answers that show a destination at work, and with which a request need not be tried again."""
 _FAULTS: Final = 5
 """So many failures while others succeed, and a request is suspected of being the cause."""
+_TOLERATED: Final = 8
+"""Refusals in a row that taking requests apart may well come to. After more of them, the
+destination itself is in doubt."""
 _HICCUP: Final = 5.0
 """A first failure is worth a line only if the next try is at least this many seconds away."""
 
@@ -36,17 +40,42 @@ class Trouble:
     since: Tick
 
 
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A request on its way: ``send`` sends it once, ``since`` is `Answer.since` as known so far.
+
+    A ``suspect`` was refused and has stood aside. Of a request that is not ``telling`` a refusal
+    says nothing about the destination.
+    """
+
+    send: Callable[[], Awaitable[Outcome]]
+    since: int | None = None
+    suspect: bool = False
+    telling: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A send that came to an end: its number, and the newest accepted one when it began."""
+
+    outcome: Outcome
+    number: int
+    accepted: int
+
+
 class Gate:
     """Holds the requests of one destination while it is in trouble.
 
     The first failure closes the gate: no new request starts, and of those already on their way
     one at a time tries again, in turns, on the destination's own back-off, so that a backend
     that is down or refuses everything sees one request per step. Any accepted request opens the
-    gate; ``accepts`` counts them. Each request also keeps a back-off of its own, so that one that
-    fails while others succeed is not tried at their pace.
+    gate. Each request also keeps a back-off of its own, so that one that fails while others
+    succeed is not tried at their pace.
 
-    A rejected request keeps the gate closed by itself until it is accepted: running on past it
-    would leave the cursor behind, with ever more to send again after a restart.
+    A refused request is no failure of a destination that accepts others. Only a destination that
+    has accepted nothing yet, or nothing since the last few refusals, or nothing while a record
+    stood aside, is blocked; new requests may still start then, in turn, since only another one
+    can show whose fault it is.
     """
 
     def __init__(
@@ -58,21 +87,23 @@ class Gate:
         self._random = random
         self._changed = changed
         self._turn = asyncio.Lock()
-        self._rejected: dict[object, Outcome] = {}
         self._closed = False
+        self._pause: Trouble | None = None
         self._trouble: Trouble | None = None
         self._announced: Trouble | None = None
         self._began = 0.0
         self._failures = 0
-        self._suspects = False
-        self.accepts = 0
+        self._refusals = 0
+        self._doubtful = False
         self._backoff = Backoff(random)
         self._not_before = 0.0
+        self._sent = 0
+        self._accepted = 0
 
     @property
     def trouble(self) -> Trouble | None:
         """What is wrong, None while the destination accepts."""
-        return self._trouble
+        return self._pause or self._trouble
 
     @property
     def is_open(self) -> bool:
@@ -80,127 +111,164 @@ class Gate:
 
         Also in trouble that may be one request's own: only another one can show it.
         """
-        return (self._trouble is None or self._suspects) and not self._closed
+        return (self._trouble is None or self._doubtful) and not self._pause and not self._closed
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._closed
+
+    @property
+    def accepted(self) -> int:
+        """The number of the newest send that was accepted whole, 0 before the first."""
+        return self._accepted
 
     def close(self) -> None:
         """Start nothing any more: who waits gives up at once, who sends may finish."""
         self._closed = True
         self._changed.fire()
 
-    async def through(
-        self, send: Callable[[], Awaitable[Outcome]], *, since: int, divisible: bool
-    ) -> Outcome | None:
-        """Send, as often as it takes, until the answer is DELIVERED or TOO_LARGE.
+    def pause(self, *, paused: bool) -> None:
+        """Send nothing until told otherwise, as a person asked; what is being sent may finish."""
+        if paused == (self._pause is not None):
+            return
+        if paused:
+            self._pause = Trouble(Verdict.BLOCKED, "paused as asked", self._clock.now())
+            self._emit(DestinationPaused(self._destination))
+        else:
+            self._pause = None
+            self._emit(DestinationResumed(self._destination))
+        self._changed.fire()
 
-        ``since`` is what `accepts` was when the request was first sent, whole. If it keeps
-        failing in a way that may be its own fault, while others have been accepted since, a
-        ``divisible`` one is given up with that answer (a RETRY), and a lone record counts as
-        rejected, which holds the destination.
+    async def through(self, sending: Sending) -> Answer | None:
+        """Send, as often as it takes, until the answer is about the request.
+
+        That is DELIVERED, a refusal, or the fifth RETRY that may be the request's own fault; of a
+        suspect, which stood aside after such an answer, the first.
 
         Returns None if the gate was closed for good before that.
         """
-        key = object()
         backoff = Backoff(self._random)
-        faults = 0
-        while True:
-            outcome = await self._send_in_turn(key, send)
-            if outcome is None or outcome.verdict in _ACCEPTED:
-                return outcome
+        faults, since = 0, sending.since
+        while (sent := await self._send_in_turn(sending)) is not None:
+            outcome = sent.outcome
+            if outcome.verdict is Verdict.DELIVERED or outcome.verdict in REFUSALS:
+                return self._answer(sent, self._sent if sending.since is None else sending.since)
+            since = sent.number if since is None else since
             faults += outcome.own_fault
-            if faults >= _FAULTS:
-                if self.accepts > since and divisible:
-                    return outcome
-                self._suspect(key, outcome, since)
+            if faults >= (1 if sending.suspect else _FAULTS):
+                answer = self._answer(sent, since)
+                self._at_fault(answer)
+                return answer
             again = self._clock.monotonic() + backoff.after(outcome)
             while not self._closed and (left := again - self._clock.monotonic()) > 0:
-                await self._sleep(left)
+                await self._changed.within(self._clock, left)
+        return None
 
-    def _suspect(self, key: object, outcome: Outcome, since: int) -> None:
-        """A request that keeps failing by itself: let another show that the backend works.
+    def _answer(self, sent: _Sent, since: int) -> Answer:
+        return Answer(
+            sent.outcome,
+            since=since,
+            until=self._sent,
+            contrast=sent.accepted > since,
+            quiet=self._refusals <= _TOLERATED,
+        )
 
-        Once one has, and this is a lone record, it is as good as rejected.
-        """
-        if self.accepts > since:
-            self._rejected[key] = outcome
-            self._hold(replace(outcome, verdict=Verdict.REJECTED))
-        elif not self._suspects:
-            self._suspects = True
-            self._changed.fire()
-
-    async def _send_in_turn(
-        self, key: object, send: Callable[[], Awaitable[Outcome]]
-    ) -> Outcome | None:
+    async def _send_in_turn(self, sending: Sending) -> _Sent | None:
         """Send once: at once while the gate is open, else as the only one and when it is time."""
-        while self._trouble is not None:
-            async with self._turn:
-                await self._until_time_for_a_probe()
-                if self._closed:
-                    return None
-                if self._trouble is not None:
-                    outcome = await send()
-                    self._judge(key, outcome, probe=True)
-                    return outcome
-        if self._closed:
-            return None
-        outcome = await send()
-        self._judge(key, outcome, probe=False)
-        return outcome
+        while not self._closed:
+            if self._pause is not None:
+                await self._changed.wait()
+            elif self._trouble is None:
+                return await self._send(sending, probe=False)
+            else:
+                async with self._turn:
+                    if await self._time_for_a_probe():
+                        return await self._send(sending, probe=True)
+        return None
 
-    async def _until_time_for_a_probe(self) -> None:
-        while self._trouble is not None and not self._closed:
+    async def _time_for_a_probe(self) -> bool:
+        """Wait for it; False if there is none to be made any more."""
+        while self._trouble is not None and self._pause is None and not self._closed:
             left = self._not_before - self._clock.monotonic()
             if left <= 0:
-                return
-            await self._sleep(left)
+                return True
+            await self._changed.within(self._clock, left)
+        return False
 
-    async def _sleep(self, seconds: float) -> None:
-        """Wait that long, or until anything changed."""
-        waits = (
-            asyncio.ensure_future(self._clock.sleep(seconds)),
-            asyncio.ensure_future(self._changed.wait()),
-        )
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+    async def _send(self, sending: Sending, *, probe: bool) -> _Sent:
+        """Send once, and note what the answer says of the destination."""
+        self._sent += 1
+        number, accepted = self._sent, self._accepted
+        outcome = await sending.send()
+        if outcome.verdict is Verdict.DELIVERED:
+            self._open(outcome, number)
+        elif outcome.verdict not in REFUSALS:
+            self._failed(outcome, probe=probe)
+        elif sending.telling:
+            alone = sending.suspect and accepted <= (sending.since or 0)
+            self._refused(outcome, probe=probe, alone=alone)
+        return _Sent(outcome, number, accepted)
 
-    def _judge(self, key: object, outcome: Outcome, *, probe: bool) -> None:
-        """Note an answer; only a first failure and a probe's step the back-off."""
-        self._rejected.pop(key, None)
-        if outcome.verdict in _ACCEPTED:
-            self._accepted()
-            return
-        if outcome.verdict is Verdict.REJECTED:
-            self._rejected[key] = outcome
-        now = self._clock.monotonic()
-        if self._trouble is None:
-            self._began = now
+    def _failed(self, outcome: Outcome, *, probe: bool) -> None:
+        """The destination did not take it; only a first failure and a probe's step the back-off."""
+        self._doubtful = False
         if probe or self._trouble is None:
-            self._failures += 1
-            self._not_before = now + self._backoff.after(outcome)
+            self._step(self._backoff.after(outcome))
         else:
+            now = self._clock.monotonic()
             self._not_before = max(self._not_before, now + asked(outcome))
         self._hold(outcome)
 
-    def _accepted(self) -> None:
-        """Open the gate, unless a rejected request keeps it closed."""
-        self.accepts += 1
-        self._suspects = False
+    def _refused(self, outcome: Outcome, *, probe: bool, alone: bool) -> None:
+        """A request was refused, ``alone`` if it had stood aside and nothing was accepted since."""
+        self._refusals += 1
+        tolerable = self._refusals <= _TOLERATED and not alone
+        expected = self._accepted > 0 or outcome.verdict is Verdict.TOO_LARGE
+        if tolerable and expected and self._trouble is None:
+            return
+        self._doubtful = True
+        if probe or self._trouble is None:
+            self._step(asked(outcome) if tolerable else self._backoff.after(outcome))
+        if not (tolerable and expected):
+            self._hold(outcome)
+        self._changed.fire()
+
+    def _at_fault(self, answer: Answer) -> None:
+        """A request keeps failing; where others were accepted, that is no one else's trouble."""
+        if answer.contrast:
+            self._recover()
+        self._doubtful = True
+        self._changed.fire()
+
+    def _step(self, wait: float) -> None:
+        """Count a failure, and let the next probe wait."""
+        now = self._clock.monotonic()
+        if self._trouble is None:
+            self._began = now
+        self._failures += 1
+        self._not_before = now + wait
+
+    def _open(self, outcome: Outcome, number: int) -> None:
+        """The destination accepts; all of it, if this is to count as contrast."""
+        if not outcome.refused:
+            self._accepted = max(self._accepted, number)
+        self._refusals = 0
+        self._doubtful = False
+        self._recover()
+        self._changed.fire()
+
+    def _recover(self) -> None:
+        """Be in trouble no more."""
         if self._trouble is None:
             return
+        self._trouble = None
         self._failures = 0
         self._backoff = Backoff(self._random)
-        self._not_before = self._clock.monotonic()
-        if self._rejected:
-            self._hold(next(iter(self._rejected.values())))
-        else:
-            self._trouble = None
-            if self._announced is not None:
-                held = self._clock.monotonic() - self._began
-                self._emit(DestinationRecovered(self._destination, held))
-                self._announced = None
-        self._changed.fire()
+        if self._announced is not None:
+            held = self._clock.monotonic() - self._began
+            self._emit(DestinationRecovered(self._destination, held))
+            self._announced = None
 
     def _hold(self, outcome: Outcome) -> None:
         """Be in trouble for this reason, and say so once it is more than a hiccup."""

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Literal
 
+from bridge.clock import Clock
+
 
 class Pulse:
     """Wakes everyone who waits at the moment it fires, and nobody who comes later.
@@ -24,3 +26,15 @@ class Pulse:
     def wait(self) -> Coroutine[Any, Any, Literal[True]]:
         """Wait for the next time it fires, counted from this call and not from the first await."""
         return self._next.wait()
+
+    async def within(self, clock: Clock, seconds: float) -> None:
+        """Wait that many seconds, or until it fires."""
+        waits = (
+            asyncio.ensure_future(clock.sleep(seconds)),
+            asyncio.ensure_future(self.wait()),
+        )
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

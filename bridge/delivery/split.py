@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bridge.model import Batch, DeadLetter, Tick
+from bridge.model import Batch, DeadLetter, Encoded, Outcome, Tick
 from bridge.payload import Request, halves, singles
 
 
@@ -20,9 +21,8 @@ class Piece:
 def split(piece: Piece, *, patience: float = 1.0) -> tuple[Piece, ...]:
     """Take a piece in two, at a batch border if it has one; a lone record comes back alone.
 
-    The halves get that many times the patience of the whole.
+    ``patience`` is that of the halves.
     """
-    patience *= piece.request.patience
     return tuple(
         Piece(replace(half, patience=patience), _seq(half, piece.seq))
         for half in halves(piece.request)
@@ -30,13 +30,27 @@ def split(piece: Piece, *, patience: float = 1.0) -> tuple[Piece, ...]:
 
 
 def letters(
-    piece: Piece, *, destination: str, reason: str, refused_at: Tick
+    piece: Piece, outcome: Outcome, *, destination: str, refused_at: Tick
 ) -> Iterator[DeadLetter]:
-    """Every record of a piece as a dead letter."""
+    """Every record of a piece as a dead letter, with the reason and the answer of the outcome."""
     for part in piece.request.parts:
         seq = part.seq if isinstance(part, Batch) else piece.seq
         for uid, record in singles(Request((part,))):
-            yield DeadLetter(destination, uid, seq, reason, record.gzip, refused_at)
+            yield DeadLetter(
+                destination=destination,
+                uid=uid,
+                seq=seq,
+                reason=outcome.reason,
+                gzip=record.gzip,
+                refused_at=refused_at,
+                answer=outcome.answer,
+            )
+
+
+def request_of(letter: DeadLetter) -> Request:
+    """A dead letter as the request it is: the bytes that were refused."""
+    size = len(gzip.decompress(letter.gzip))
+    return Request((Encoded(records=1, size=size, gzip=letter.gzip),))
 
 
 def _seq(request: Request, parent: int) -> int:

@@ -16,6 +16,13 @@ class Destination(Protocol):
         """The configured name: labels metrics and names the cursor."""
         ...
 
+    def too_large(self, request: Request) -> Outcome | None:
+        """The verdict on a request that is over this destination's own limit, None if it may go.
+
+        Nobody is asked, so this says nothing about how the backend does.
+        """
+        ...
+
     async def send(self, request: Request) -> Outcome:
         """Send once and say what it came to; never raises for what the backend or network did.
 

@@ -11,7 +11,7 @@ from itertools import chain
 
 from bridge.clock import Clock
 from bridge.errors import JournalError
-from bridge.journal import Backlog, Stats, rules
+from bridge.journal import Backlog, Start, Stats, Wishes, rules
 from bridge.model import (
     Anchor,
     Append,
@@ -196,7 +196,7 @@ class MemoryJournal:
         }
         self._drop_spent_reads()
 
-    async def attach(self, destination: str) -> int:
+    async def attach(self, destination: str, start: Start = Start.OLDEST) -> int:  # noqa: ARG002
         """See `Journal.attach`."""
         await self._turn()
         self._in_use.add(destination)
@@ -218,8 +218,17 @@ class MemoryJournal:
             taken.append(batch)
         return tuple(taken)
 
+    async def wishes(self, destination: str, *, max_size: int) -> Wishes:  # noqa: ARG002
+        """See `Journal.wishes`."""
+        await self._turn()
+        return Wishes()
+
     async def advance(
-        self, destination: str, cursor: int, dead_letters: Sequence[DeadLetter] = ()
+        self,
+        destination: str,
+        cursor: int,
+        dead_letters: Sequence[DeadLetter] = (),
+        replayed: Sequence[str] = (),
     ) -> None:
         """See `Journal.advance`."""
         await self._turn()
@@ -227,7 +236,9 @@ class MemoryJournal:
             raise rules.not_attached(destination)
         rules.check_cursor(destination, cursor, self.contents.last_seq)
         for letter in dead_letters:
-            self.contents.dead_letters.setdefault((letter.destination, letter.uid), letter)
+            self.contents.dead_letters[(letter.destination, letter.uid)] = letter
+        for uid in replayed:
+            self.contents.dead_letters.pop((destination, uid), None)
         before = self.contents.cursors[destination]
         if cursor > before:
             self.contents.cursors[destination] = cursor

@@ -55,7 +55,7 @@ class DestinationRecovered(Event):
 
 @dataclass(frozen=True, slots=True)
 class RequestSplit(Event):
-    """A request was too large for a destination and goes in two."""
+    """A request is too large for a destination, or refused for some of it, and goes in two."""
 
     level: ClassVar[int] = logging.DEBUG
 
@@ -68,14 +68,14 @@ class RequestSplit(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return (
-            f"{self.destination}: {self.records} records ({self.size} bytes) are too much for one "
-            f"request and go in two: {self.reason}"
+            f"{self.destination}: a request of {self.records} records ({self.size} bytes) goes in "
+            f"two: {self.reason}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RecordDeadLettered(Event):
-    """A lone record that a destination will never take is kept as a dead letter."""
+    """A lone record that a destination will not take, though it takes others, is set aside."""
 
     level: ClassVar[int] = logging.ERROR
 
@@ -90,27 +90,42 @@ class RecordDeadLettered(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordsTooOld(Event):
-    """Records were over a destination's ``max_age`` when it was their turn.
-
-    ``fate`` is what became of them: ``dead_letter``, ``restamp`` or ``send``.
-    """
-
-    level: ClassVar[int] = logging.WARNING
-    _WHAT: ClassVar[Mapping[str, str]] = {
-        "dead_letter": "kept as dead letters",
-        "restamp": "sent with the present as their time",
-        "send": "sent all the same",
-    }
+class DeadLetterDelivered(Event):
+    """A dead letter was sent again by a person's wish, and accepted."""
 
     destination: str
-    records: int
-    fate: str
+    uid: str
 
     @property
     def text(self) -> str:
         """See `Event.text`."""
-        return f"{self.destination}: {self.records} records over max_age: {self._WHAT[self.fate]}"
+        return f"{self.destination}: record {self.uid}, a dead letter until now, is delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationPaused(Event):
+    """A person asked that nothing be sent to a destination."""
+
+    level: ClassVar[int] = logging.WARNING
+
+    destination: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: paused as asked, nothing is lost and nothing is sent"
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationResumed(Event):
+    """A person asked that a destination be sent to again."""
+
+    destination: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: resumed as asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +194,24 @@ class BatchesNotRead(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WishesNotRead(Event):
+    """The journal cannot say what a person asked of a destination; the last that is known holds."""
+
+    level: ClassVar[int] = logging.ERROR
+
+    destination: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.destination}: cannot read whether it is paused or to replay, trying on: "
+            f"{self.reason}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class JournalRecovered(Event):
     """The journal serves a destination again."""
 
@@ -188,3 +221,27 @@ class JournalRecovered(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return f"{self.destination}: the journal serves it again"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsTooOld(Event):
+    """Records were over a destination's ``max_age`` when it was their turn.
+
+    ``fate`` is what became of them: ``dead_letter``, ``restamp`` or ``send``.
+    """
+
+    level: ClassVar[int] = logging.WARNING
+    _WHAT: ClassVar[Mapping[str, str]] = {
+        "dead_letter": "kept as dead letters",
+        "restamp": "sent with the present as their time",
+        "send": "sent all the same",
+    }
+
+    destination: str
+    records: int
+    fate: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: {self.records} records over max_age: {self._WHAT[self.fate]}"

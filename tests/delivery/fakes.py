@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from delivery.virtual import NOON, clock
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from support.journal import LIVE
 
-from bridge.errors import JournalError
+from bridge.errors import DeadLettersFull, JournalError
+from bridge.journal import Wishes
 from bridge.journal.memory import MemoryJournal
 from bridge.model import (
     Append,
@@ -33,6 +35,8 @@ DOWN = Outcome(Verdict.RETRY, "503 Service Unavailable")
 BLOCKED = Outcome(Verdict.BLOCKED, "401 Unauthorized")
 REJECTED = Outcome(Verdict.REJECTED, "400 Bad Request")
 TOO_LARGE = Outcome(Verdict.TOO_LARGE, "413 Content Too Large")
+OVER = Outcome(Verdict.TOO_LARGE, "over max_payload")
+FAULT = Outcome(Verdict.RETRY, "500 Internal Server Error", own_fault=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Backend:
     name: str = "backend"
     sends: list[Sent] = field(default_factory=list)
     kept: Counter[str] = field(default_factory=Counter)
+    limit: int | None = None
     busy: int = 0
     busiest: int = 0
 
@@ -88,6 +93,12 @@ class Backend:
             self.busy -= 1
         sent.ended = now()
         return answer.outcome
+
+    def too_large(self, request: Request) -> Outcome | None:
+        """See `Destination.too_large`."""
+        if self.limit is None or request.size <= self.limit:
+            return None
+        return OVER
 
     async def aclose(self) -> None:
         """See `Destination.aclose`."""
@@ -113,6 +124,10 @@ class Store(MemoryJournal):
         self._failures = iter(failures)
         self.promised: dict[int, tuple[str, ...]] = {}
         self.advances: list[int] = []
+        self.paused = False
+        self.wished: set[str] = set()
+        self.letters_fit = 1_000_000
+        self.huge: frozenset[int] = frozenset()
 
     async def fill(self, *sizes: int) -> None:
         """Append batches of that many records, with uids that count on."""
@@ -120,12 +135,15 @@ class Store(MemoryJournal):
         for size in sizes:
             first = 1 + len(self.uids)
             found = [
-                Identified(Entry({"message": f"line {n}"}, NOON + n), NOON + n, n.to_bytes(16))
+                Identified(Entry({"message": self._message(n)}, NOON + n), NOON + n, n.to_bytes(16))
                 for n in range(first, first + size)
             ]
             done = await self.append(Append("app", found, NOON, _encode, LIVE))
             assert done.last_seq is not None
             self.promised[done.last_seq] = tuple(item.uid.hex() for item in found)
+
+    def _message(self, number: int) -> str:
+        return f"line {number}" + " and on" * 200 * (number in self.huge)
 
     @property
     def uids(self) -> set[str]:
@@ -142,16 +160,35 @@ class Store(MemoryJournal):
         async with self._failing():
             return await super().read(after, max_batches=max_batches, max_size=max_size)
 
+    async def wishes(self, destination: str, *, max_size: int) -> Wishes:
+        """See `Journal.wishes`: of the letters that are wished for, those that fit."""
+        letters = [
+            letter
+            for (name, uid), letter in self.contents.dead_letters.items()
+            if name == destination and uid in self.wished
+        ]
+        sizes = accumulate(len(letter.gzip) for letter in letters)
+        few = sum(size <= max_size for size in sizes)
+        return Wishes(paused=self.paused, replay=tuple(letters[: max(1, few)]))
+
     async def advance(
-        self, destination: str, cursor: int, dead_letters: Sequence[DeadLetter] = ()
+        self,
+        destination: str,
+        cursor: int,
+        dead_letters: Sequence[DeadLetter] = (),
+        replayed: Sequence[str] = (),
     ) -> None:
         """See `Journal.advance`."""
         async with self._failing():
-            settled = self._backend.kept.keys() | self.dead | {d.uid for d in dead_letters}
+            fresh = {d.uid for d in dead_letters} - self.dead
+            if fresh and len(self.dead - set(replayed)) + len(fresh) > self.letters_fit:
+                raise DeadLettersFull("the dead letters are full", hint="replay or drop some")
+            settled = self._backend.kept.keys() | self.dead | fresh
             for seq, uids in self.promised.items():
                 assert seq > cursor or settled.issuperset(uids), f"{cursor} is past batch {seq}"
             assert cursor >= self.contents.cursors[destination], "the cursor moves back"
-            await super().advance(destination, cursor, dead_letters)
+            await super().advance(destination, cursor, dead_letters, replayed)
+            self.wished -= {d.uid for d in dead_letters} | set(replayed)
             self.advances.append(cursor)
 
     @asynccontextmanager

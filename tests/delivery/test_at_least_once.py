@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.delivery.forwarder import Forwarder
+from bridge.delivery.rejections import REFUSALS
 from bridge.model import Outcome, Verdict
 from bridge.telemetry import Event
 
@@ -123,11 +124,11 @@ def test_everything_is_accepted_or_kept(plan: Plan) -> None:
 @settings(deadline=None, max_examples=50)
 @given(PLANS)
 def test_only_refused_records_become_dead_letters(plan: Plan) -> None:
-    """Without 413 and partial success there are none, whatever else happens (trap 29)."""
+    """Trouble that is not about the records makes none, whatever else happens (trap 29)."""
     passing = [
         answer
         for answer in plan.answers
-        if answer.outcome.verdict is not Verdict.TOO_LARGE and not answer.outcome.refused
+        if answer.outcome.verdict not in REFUSALS and not answer.outcome.refused
     ]
     backend, store = live(replace(plan, answers=passing))
     assert store.dead == set()

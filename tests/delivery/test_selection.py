@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Final
 
 import pytest
+from delivery.fakes import REJECTED
 from delivery.virtual import NOON
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -294,7 +295,7 @@ def test_what_is_taken_comes_apart(selection: Selection, of: list[tuple[str, lis
     buried = [
         letter
         for half in halves
-        for letter in letters(half, destination="d", reason="r", refused_at=0)
+        for letter in letters(half, REJECTED, destination="d", refused_at=0)
     ]
     assert {letter.uid: letter.seq for letter in buried} == homes
 

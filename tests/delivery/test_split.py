@@ -9,8 +9,8 @@ from delivery.virtual import NOON
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.delivery.split import Piece, letters, split
-from bridge.model import Batch, Entry, Identified
+from bridge.delivery.split import Piece, letters, request_of, split
+from bridge.model import Batch, Entry, Identified, Outcome, Verdict
 from bridge.payload import Request
 
 SIZES = st.lists(st.integers(1, 6), min_size=1, max_size=5)
@@ -69,13 +69,13 @@ def test_joined_requests_come_apart_at_batch_borders_first() -> None:
 def test_dead_letters_hold_every_record_with_its_batch(sizes: list[int]) -> None:
     """One record each, with its uid, the number of its batch and the reason."""
     whole = joined(sizes)
-    dead = list(letters(whole, destination="backend", reason="too old", refused_at=NOON))
+    outcome = Outcome(Verdict.REJECTED, "too old", answer="entry too far behind")
+    dead = list(letters(whole, outcome, destination="backend", refused_at=NOON))
     assert [letter.uid for letter in dead] == list(uids_of(whole.request.raw))
     assert [letter.seq for letter in dead] == numbered(sizes)
-    assert {(letter.destination, letter.reason, letter.refused_at) for letter in dead} == {
-        ("backend", "too old", NOON)
+    assert {(d.destination, d.reason, d.answer, d.refused_at) for d in dead} == {
+        ("backend", "too old", "entry too far behind", NOON)
     }
-    assert all(
-        uids_of(Request((Batch(1, "", 1, 0, letter.gzip, 0),)).raw) == (letter.uid,)
-        for letter in dead
-    )
+    requests = [request_of(letter) for letter in dead]
+    assert all(uids_of(one.raw) == (d.uid,) for one, d in zip(requests, dead, strict=True))
+    assert [one.size for one in requests] == [len(one.raw) for one in requests]

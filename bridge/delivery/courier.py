@@ -1,0 +1,200 @@
+"""Sees requests through to one destination: whole, in pieces, or into the dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from random import Random
+from typing import Final
+
+from bridge.clock import Clock
+from bridge.delivery.gate import Gate, Sending
+from bridge.delivery.joining import Joining
+from bridge.delivery.keeper import Keeper
+from bridge.delivery.pulse import Pulse
+from bridge.delivery.rejections import Answer, Step, decide
+from bridge.delivery.retry import Backoff
+from bridge.delivery.slots import Slots
+from bridge.delivery.split import Piece, letters, request_of, split
+from bridge.delivery.trials import Suspicion, Trial, Trials
+from bridge.destinations import Destination
+from bridge.model import DeadLetter, Outcome, Verdict
+from bridge.telemetry import Emit
+from bridge.telemetry.delivering import (
+    DeadLetterDelivered,
+    OddAnswer,
+    PartialSuccess,
+    RecordDeadLettered,
+    RequestSplit,
+)
+
+_MORE_PATIENCE: Final = 2.0
+_MOST_PATIENCE: Final = 4.0
+"""A request that fails has its pieces waited for twice as long, and theirs, up to this."""
+
+
+class Courier:
+    """Delivers one request at a time for each caller, and counts what came of the records."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        clock: Clock,
+        emit: Emit,
+        random: Random,
+        *,
+        changed: Pulse,
+        gate: Gate,
+        slots: Slots,
+        keeper: Keeper,
+        joining: Joining,
+    ) -> None:
+        self._destination = destination
+        self._name = destination.name
+        self._clock = clock
+        self._emit = emit
+        self._random = random
+        self._changed = changed
+        self._gate = gate
+        self._slots = slots
+        self._keeper = keeper
+        self._joining = joining
+        self._odd = False
+        self.delivered = 0
+        self.dead_lettered = 0
+
+    async def deliver(self, whole: Piece) -> bool:
+        """See a request through; False if stopped before the end.
+
+        The caller's slot is lent to others while everything that is left of it stands aside.
+        """
+        trials = Trials(whole)
+        while (trial := trials.next()) is not None:
+            suspicion = trial.suspicion
+            if suspicion is not None and not await self._stand_aside(suspicion):
+                return False
+            if suspicion is not None and suspicion.doubted and self._accepts_since(suspicion):
+                self._bury(trial.piece, suspicion.outcome)
+                continue
+            answer = await self._try(trial)
+            if answer is None:
+                return False
+            self._act(trials, trial, answer)
+        return True
+
+    async def replay(self, letter: DeadLetter) -> bool:
+        """Send a dead letter once more, and have the answer kept; False if stopped before it.
+
+        It is a dead letter already: a refusal needs no contrast, and tells nothing new.
+        """
+        request = request_of(letter)
+        send = partial(self._destination.send, request)
+        over = self._destination.too_large(request)
+        answer = Answer(over) if over else await self._gate.through(Sending(send, telling=False))
+        while answer and answer.outcome.verdict is Verdict.RETRY and not answer.contrast:
+            again = Sending(send, since=answer.since, telling=False)
+            answer = await self._gate.through(again)
+        if answer is None:
+            return False
+        outcome = answer.outcome
+        if outcome.verdict is Verdict.DELIVERED and not outcome.refused:
+            self._keeper.replayed(letter.uid)
+            self._emit(DeadLetterDelivered(self._name, letter.uid))
+        else:
+            now = self._clock.now()
+            self._keeper.bury(
+                [replace(letter, reason=outcome.reason, answer=outcome.answer, refused_at=now)]
+            )
+            self._emit(RecordDeadLettered(self._name, letter.uid, outcome.reason))
+        return True
+
+    async def _stand_aside(self, suspicion: Suspicion) -> bool:
+        """Wait until another request has been accepted, or it is time to try this one again."""
+        async with self._slots.lent():
+            while not self._accepts_since(suspicion):
+                left = suspicion.due - self._clock.monotonic()
+                if left <= 0 or self._gate.closed:
+                    break
+                await self._changed.within(self._clock, left)
+        return not self._gate.closed
+
+    def _accepts_since(self, suspicion: Suspicion) -> bool:
+        return self._gate.accepted > suspicion.until
+
+    async def _try(self, trial: Trial) -> Answer | None:
+        """Send one piece, within its batch's budget, unless it is known to be too large."""
+        request = trial.piece.request
+        over = self._destination.too_large(request)
+        if over is not None:
+            return Answer(over, since=trial.since, certain=True)
+        if not await self._rest(trial.budget.spend()):
+            return None
+        sending = Sending(
+            partial(self._destination.send, request),
+            since=trial.since,
+            suspect=trial.suspicion is not None,
+        )
+        return await self._gate.through(sending)
+
+    async def _rest(self, seconds: float) -> bool:
+        """Wait, the slot free for others; False if stopped meanwhile."""
+        if seconds:
+            until = self._clock.monotonic() + seconds
+            async with self._slots.lent():
+                while not self._gate.closed and (left := until - self._clock.monotonic()) > 0:
+                    await self._changed.within(self._clock, left)
+        return not self._gate.closed
+
+    def _act(self, trials: Trials, trial: Trial, answer: Answer) -> None:
+        """Do what the answer asks for."""
+        step = decide(answer, lone=trial.lone, doubted=trial.doubted)
+        if step is Step.TAKEN:
+            self._taken(trial.piece, answer.outcome)
+        elif step is Step.APART:
+            trials.apart(trial, self._apart(trial.piece, answer.outcome), answer)
+        elif step is Step.BURIED:
+            self._bury(trial.piece, answer.outcome)
+        else:
+            trial.waits = trial.waits or Backoff(self._random)
+            due = self._clock.monotonic() + trial.waits.after(answer.outcome)
+            suspicion = Suspicion(answer.outcome, answer.until, answer.contrast, due)
+            trials.aside(trial, suspicion, answer.since)
+
+    def _apart(self, piece: Piece, outcome: Outcome) -> Sequence[Piece]:
+        """The pieces to send instead; what fails may need more time, so its pieces get it."""
+        request = piece.request
+        patience = request.patience
+        if outcome.verdict is Verdict.RETRY:
+            patience = min(patience * _MORE_PATIENCE, _MOST_PATIENCE)
+        if outcome.verdict is Verdict.TOO_LARGE and len(request.parts) > 1:
+            self._joining.too_large(request.size)
+        self._emit(RequestSplit(self._name, request.records, request.size, outcome.reason))
+        return split(piece, patience=patience)
+
+    def _taken(self, piece: Piece, outcome: Outcome) -> None:
+        """Count what was delivered, and keep a copy where some of it was refused."""
+        records = piece.request.records
+        refused = min(outcome.refused, records)
+        self.delivered += records - refused
+        if refused:
+            self._joining.partly()
+            reason = f"{refused} of {records} in one request refused, not said which"
+            self._keep(piece, replace(outcome, reason=f"{reason}: {outcome.reason}"))
+            self._emit(PartialSuccess(self._name, refused, records, outcome.reason))
+        elif outcome.reason and not self._odd:
+            self._odd = True
+            self._emit(OddAnswer(self._name, outcome.reason))
+
+    def _bury(self, piece: Piece, outcome: Outcome) -> None:
+        """Make a lone record a dead letter."""
+        for letter in self._keep(piece, outcome):
+            self._emit(RecordDeadLettered(self._name, letter.uid, outcome.reason))
+
+    def _keep(self, piece: Piece, outcome: Outcome) -> list[DeadLetter]:
+        """Put a piece's records among the dead letters."""
+        now = self._clock.now()
+        dead = list(letters(piece, outcome, destination=self._name, refused_at=now))
+        self.dead_lettered += len(dead)
+        self._keeper.bury(dead)
+        return dead
