@@ -87,7 +87,7 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
         stack.push_async_callback(destination.aclose)
         # All are in use before the first delivers, or it could clear away what others have to come.
         await journal.attach(destination.name)
-        forwarders.append(forwarder_of(destination, journal, world))
+        forwarders.append(forwarder_of(destination, journal, world, selection_of(one)))
     account = await account_of(config, world, stack)
     tailers = [tailer_of(app, config, account, journal, world) for app in config.apps]
     for tailer in tailers:
@@ -200,10 +200,18 @@ def selection_of(one: settings.Destination) -> Selection:
     )
 
 
-def forwarder_of(destination: Destination, journal: Journal, world: World) -> Forwarder:
+def forwarder_of(
+    destination: Destination, journal: Journal, world: World, selection: Selection
+) -> Forwarder:
     """The loop that serves one destination."""
     # One at a time on the console, so that lines come in order.
     in_flight = 1 if isinstance(destination, Console) else IN_FLIGHT
     return Forwarder(
-        destination, journal, world.clock, world.emit, world.random, in_flight=in_flight
+        destination,
+        journal,
+        world.clock,
+        world.emit,
+        world.random,
+        in_flight=in_flight,
+        selection=selection,
     )
