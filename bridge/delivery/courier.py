@@ -78,9 +78,6 @@ class Courier:
             suspicion = trial.suspicion
             if suspicion is not None and not await self._stand_aside(suspicion):
                 return False
-            if suspicion is not None and suspicion.doubted and self._accepts_since(suspicion):
-                self._bury(trial.piece, suspicion.outcome)
-                continue
             try:
                 answer = await self._try(trial)
             except NothingToSend:
@@ -150,6 +147,7 @@ class Courier:
             partial(self._send, trial),
             since=trial.since,
             suspect=trial.suspicion is not None,
+            doubted=trial.doubted,
         )
         return await self._gate.through(sending)
 
@@ -188,7 +186,8 @@ class Courier:
 
     def _act(self, trials: Trials, trial: Trial, answer: Answer) -> None:
         """Do what the answer asks for."""
-        step = decide(answer, lone=trial.lone, doubted=trial.doubted)
+        suspect = trial.suspicion is not None
+        step = decide(answer, lone=trial.lone, suspect=suspect, doubted=trial.doubted)
         if step is Step.TAKEN:
             self._taken(trial.piece, answer.outcome)
         elif step is Step.APART:
@@ -198,8 +197,8 @@ class Courier:
         else:
             trial.waits = trial.waits or Backoff(self._random)
             due = self._clock.monotonic() + trial.waits.after(answer.outcome)
-            suspicion = Suspicion(answer.outcome, answer.until, answer.contrast, due)
-            trials.aside(trial, suspicion, answer.since)
+            doubted = answer.contrast or trial.doubted
+            trials.aside(trial, Suspicion(answer.until, doubted=doubted, due=due))
 
     def _apart(self, piece: Piece, outcome: Outcome) -> Sequence[Piece]:
         """The pieces to send instead; what fails may need more time, so its pieces get it."""

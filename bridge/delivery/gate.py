@@ -48,13 +48,14 @@ class NothingToSend(Exception):
 class Sending:
     """A request on its way: ``send`` sends it once, ``since`` is `Answer.since` as known so far.
 
-    A ``suspect`` was refused and has stood aside. Of a request that is not ``telling`` a refusal
-    says nothing about the destination.
+    A ``suspect`` was refused and has stood aside; ``doubted`` if that was in contrast to others. Of
+    a request that is not ``telling`` a refusal says nothing about the destination.
     """
 
     send: Callable[[], Awaitable[Outcome]]
     since: int | None = None
     suspect: bool = False
+    doubted: bool = False
     telling: bool = True
 
 
@@ -216,7 +217,8 @@ class Gate:
         elif outcome.verdict not in REFUSALS:
             self._failed(outcome, probe=probe)
         elif sending.telling:
-            alone = sending.suspect and accepted <= (sending.since or 0)
+            unknown = sending.suspect and not sending.doubted
+            alone = unknown and accepted <= (sending.since or 0)
             self._refused(outcome, probe=probe, alone=alone)
         return _Sent(outcome, number, accepted)
 

@@ -4,8 +4,9 @@ RETRY and BLOCKED are about the destination, and the gate sees to them. What rea
 about the request: it was delivered, refused (REJECTED, TOO_LARGE), or it alone keeps failing.
 
 A refusal proves nothing by itself, since a destination that is set up wrongly refuses everything.
-It is held against a record only in *contrast*: since a request with the record in it was first
-refused, the destination has accepted another one, and then refused the record by itself.
+It is held against a record only in *contrast*: the destination has refused it, accepted another
+one that was sent after that, and then refused it again, by itself. Where the first refusal was of a
+request with others in it, the last one has to be confirmed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Answer:
     """What sending a request came to, and what else is known of the destination by then.
 
     A destination's sends are numbered. ``since`` is the newest of them when a request with these
-    records was first refused, ``until`` the newest when this answer came. ``contrast``: of what
+    records was refused before, ``until`` the newest when this answer came. ``contrast``: of what
     was begun after ``since``, something had been accepted before this was sent. ``quiet``: since
     the destination last accepted anything, few requests were refused. ``certain``: the verdict is
     no opinion of the backend's that might change, but a limit that is known.
@@ -51,13 +52,14 @@ class Step(Enum):
     """Keep it as a dead letter."""
 
 
-def decide(answer: Answer, *, lone: bool, doubted: bool) -> Step:
+def decide(answer: Answer, *, lone: bool, suspect: bool, doubted: bool) -> Step:
     """What an answer asks for.
 
     Args:
         answer: DELIVERED, a refusal, or the RETRY that a request came to by its own fault.
         lone: whether the request is a single record.
-        doubted: whether it had already been refused in contrast, and stood aside since.
+        suspect: whether it had been refused by itself before, and stood aside.
+        doubted: whether that was in contrast to others.
     """
     verdict = answer.outcome.verdict
     if verdict is Verdict.DELIVERED:
@@ -65,6 +67,7 @@ def decide(answer: Answer, *, lone: bool, doubted: bool) -> Step:
     if not lone:
         ailing = verdict not in REFUSALS and not answer.contrast
         return Step.ASIDE if ailing else Step.APART
-    # Refused in contrast once, it may still be the first to meet an outage that has just begun.
-    guilty = answer.contrast and doubted and answer.quiet
-    return Step.BURIED if guilty or answer.certain else Step.ASIDE
+    # Refused by itself just once, it may be the first to meet an outage that has begun meanwhile.
+    # Twice, with nothing else to be accepted between, counts where not much else is refused.
+    confirmed = (suspect and answer.contrast) or (doubted and answer.quiet)
+    return Step.BURIED if confirmed or answer.certain else Step.ASIDE

@@ -10,7 +10,7 @@ from typing import Final
 from bridge.delivery.rejections import Answer
 from bridge.delivery.retry import Backoff, doubling
 from bridge.delivery.split import Piece
-from bridge.model import Batch, Outcome, Verdict
+from bridge.model import Batch, Verdict
 
 REQUESTS: Final = 64
 """Requests that a batch may cost before it has to wait."""
@@ -38,12 +38,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """A piece that stands aside: why, until when (on the monotonic clock), and what is known.
+    """A piece that stands aside, until it is ``due`` on the monotonic clock or others are accepted.
 
-    ``until`` is `Answer.until` of its last refusal, ``doubted`` whether that came in contrast.
+    ``until`` is `Answer.until` of its last refusal, ``doubted`` whether one came in contrast.
     """
 
-    outcome: Outcome
     until: int
     doubted: bool
     due: float
@@ -51,7 +50,10 @@ class Suspicion:
 
 @dataclass(slots=True)
 class Trial:
-    """A piece to be sent. ``since`` is `Answer.since` of the first refusal, None before it."""
+    """A piece to be sent. ``since`` is the newest send when it was last refused, in whole or alone.
+
+    None before the first refusal.
+    """
 
     piece: Piece
     budget: Budget
@@ -99,9 +101,9 @@ class Trials:
         else:
             self._fresh.extendleft(reversed(children))
 
-    def aside(self, trial: Trial, suspicion: Suspicion, since: int | None) -> None:
+    def aside(self, trial: Trial, suspicion: Suspicion) -> None:
         """Let a trial wait behind all others."""
-        trial.suspicion, trial.since = suspicion, since
+        trial.suspicion, trial.since = suspicion, suspicion.until
         self._aside.append(trial)
 
 
