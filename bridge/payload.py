@@ -12,24 +12,27 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
-from bridge.model import Batch, Encoded, Json
+from bridge.model import Batch, Encoded, Json, Tick
 
 _LEVEL = 1
 _IDS = ("traceId", "spanId")
 _UID_KEY = "log.record.uid"
+_NANOSECONDS: Final = 1_000
 
 Located: TypeAlias = tuple[ResourceLogs, ScopeLogs, LogRecord]
 """A record with the messages it stands under."""
+
+_Part = TypeVar("_Part", bound=Encoded | Batch)
 
 
 def compress(raw: bytes) -> bytes:
@@ -79,6 +82,13 @@ class Request:
         """The same as OTLP/JSON."""
         return to_json(self.raw)
 
+    @cached_property
+    def oldest(self) -> Tick | None:
+        """The time of its oldest record (see `time_of`), None where no record says any."""
+        records = (record for part in self.parts for _, _, record in located(part))
+        times = (time for record in records if (time := time_of(record)) is not None)
+        return min(times, default=None)
+
 
 def to_json(raw: bytes) -> bytes:
     """An encoded request as OTLP/JSON, the same bytes each time.
@@ -110,6 +120,30 @@ def uid_of(record: LogRecord) -> str:
     return next((a.value.string_value for a in record.attributes if a.key == _UID_KEY), "")
 
 
+def time_of(record: LogRecord) -> Tick | None:
+    """When it happened, else when it was observed; None where it says neither.
+
+    Zero nanoseconds mean unknown (OTLP, ``LogRecord``).
+    """
+    return (record.time_unix_nano or record.observed_time_unix_nano) // _NANOSECONDS or None
+
+
+def located(part: Encoded | Batch) -> list[Located]:
+    """Every record of a part, as messages of its own that may be changed."""
+    return list(records_of(gzip.decompress(part.gzip)))
+
+
+def holding(part: _Part, records: Sequence[Located]) -> _Part:
+    """The part with these records, from `located`, in place of all; a batch keeps its number."""
+    piece = _piece(records)
+    return replace(part, records=piece.records, size=piece.size, gzip=piece.gzip)
+
+
+def alone(found: Located) -> Encoded:
+    """One record as a request of its own."""
+    return _piece([found])
+
+
 def halves(request: Request) -> tuple[Request, ...]:
     """Take a request apart in two: at a batch border if it has one, else between records.
 
@@ -128,7 +162,7 @@ def halves(request: Request) -> tuple[Request, ...]:
 def singles(request: Request) -> Iterator[tuple[str, Encoded]]:
     """Every record as a request of its own, with its uid, in order."""
     for found in records_of(request.raw):
-        yield uid_of(found[2]), _piece([found])
+        yield uid_of(found[2]), alone(found)
 
 
 def _piece(records: Sequence[Located]) -> Encoded:

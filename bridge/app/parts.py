@@ -16,6 +16,7 @@ from bridge import __version__, settings
 from bridge.app.bridge import Bridge
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
+from bridge.delivery.selection import Selection, TooOld
 from bridge.destinations import Destination
 from bridge.destinations.console import Console
 from bridge.destinations.file import File
@@ -89,7 +90,7 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     for one in config.destinations:
         destination = destination_of(one, world)
         stack.push_async_callback(destination.aclose)
-        forwarders.append(forwarder_of(destination, journal, world))
+        forwarders.append(forwarder_of(destination, journal, world, selection_of(one)))
         if isinstance(destination, File):
             files.append(destination)
     account = await account_of(config, world, stack)
@@ -256,10 +257,29 @@ def _headers(one: settings.Otlp) -> dict[str, str]:
     return {name: value.get_secret_value() for name, value in one.headers.items()}
 
 
-def forwarder_of(destination: Destination, journal: Journal, world: World) -> Forwarder:
+def selection_of(one: settings.Destination) -> Selection:
+    """What of the journal goes to one destination."""
+    return Selection(
+        apps=one.apps,
+        min_severity=severity_number(one.min_level, stderr=INFO),
+        resource=one.resource,
+        max_age=None if one.max_age is None else round(one.max_age * SECOND),
+        too_old=TooOld(one.too_old),
+    )
+
+
+def forwarder_of(
+    destination: Destination, journal: Journal, world: World, selection: Selection
+) -> Forwarder:
     """The loop that serves one destination."""
     # One at a time where there is one stream to write to, so that lines come in order.
     in_flight = 1 if isinstance(destination, Console | File | Syslog) else IN_FLIGHT
     return Forwarder(
-        destination, journal, world.clock, world.emit, world.random, in_flight=in_flight
+        destination,
+        journal,
+        world.clock,
+        world.emit,
+        world.random,
+        in_flight=in_flight,
+        selection=selection,
     )

@@ -9,15 +9,16 @@ from random import Random
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.delivery.gate import Gate, Sending
+from bridge.delivery.gate import Gate, NothingToSend, Sending
 from bridge.delivery.joining import Joining
 from bridge.delivery.keeper import Keeper
 from bridge.delivery.pulse import Pulse
 from bridge.delivery.rejections import Answer, Step, decide
 from bridge.delivery.retry import Backoff
+from bridge.delivery.selection import Selection
 from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece, letters, request_of, split
-from bridge.delivery.trials import Suspicion, Trial, Trials
+from bridge.delivery.trials import Budget, Suspicion, Trial, Trials
 from bridge.destinations import Destination
 from bridge.model import DeadLetter, Outcome, Verdict
 from bridge.telemetry import Emit
@@ -26,6 +27,7 @@ from bridge.telemetry.delivering import (
     OddAnswer,
     PartialSuccess,
     RecordDeadLettered,
+    RecordsTooOld,
     RequestSplit,
 )
 
@@ -49,6 +51,7 @@ class Courier:
         slots: Slots,
         keeper: Keeper,
         joining: Joining,
+        selection: Selection,
     ) -> None:
         self._destination = destination
         self._name = destination.name
@@ -60,6 +63,7 @@ class Courier:
         self._slots = slots
         self._keeper = keeper
         self._joining = joining
+        self._selection = selection
         self._odd = False
         self.delivered = 0
         self.dead_lettered = 0
@@ -74,7 +78,10 @@ class Courier:
             suspicion = trial.suspicion
             if suspicion is not None and not await self._stand_aside(suspicion):
                 return False
-            answer = await self._try(trial)
+            try:
+                answer = await self._try(trial)
+            except NothingToSend:
+                continue
             if answer is None:
                 return False
             self._act(trials, trial, answer)
@@ -85,13 +92,11 @@ class Courier:
 
         It is a dead letter already: a refusal needs no contrast, and tells nothing new.
         """
-        request = request_of(letter)
-        send = partial(self._destination.send, request)
-        over = self._destination.too_large(request)
-        answer = Answer(over) if over else await self._gate.through(Sending(send, telling=False))
-        while answer and answer.outcome.verdict is Verdict.RETRY and not answer.contrast:
-            again = Sending(send, since=answer.since, telling=False)
-            answer = await self._gate.through(again)
+        trial = Trial(Piece(request_of(letter), letter.seq), Budget())
+        try:
+            answer = await self._try_again(trial)
+        except NothingToSend:
+            return True
         if answer is None:
             return False
         outcome = answer.outcome
@@ -105,6 +110,17 @@ class Courier:
             )
             self._emit(RecordDeadLettered(self._name, letter.uid, outcome.reason))
         return True
+
+    async def _try_again(self, trial: Trial) -> Answer | None:
+        """Send a dead letter, as often as it takes."""
+        self._refresh(trial)
+        over = self._destination.too_large(trial.piece.request)
+        send = partial(self._send, trial)
+        answer = Answer(over) if over else await self._gate.through(Sending(send, telling=False))
+        while answer and answer.outcome.verdict is Verdict.RETRY and not answer.contrast:
+            again = Sending(send, since=answer.since, telling=False)
+            answer = await self._gate.through(again)
+        return answer
 
     async def _stand_aside(self, suspicion: Suspicion) -> bool:
         """Wait until another request has been accepted, or it is time to try this one again."""
@@ -121,19 +137,43 @@ class Courier:
 
     async def _try(self, trial: Trial) -> Answer | None:
         """Send one piece, within its batch's budget, unless it is known to be too large."""
-        request = trial.piece.request
-        over = self._destination.too_large(request)
+        self._refresh(trial)
+        over = self._destination.too_large(trial.piece.request)
         if over is not None:
             return Answer(over, since=trial.since, certain=True)
         if not await self._rest(trial.budget.spend()):
             return None
         sending = Sending(
-            partial(self._destination.send, request),
+            partial(self._send, trial),
             since=trial.since,
             suspect=trial.suspicion is not None,
             doubted=trial.doubted,
         )
         return await self._gate.through(sending)
+
+    async def _send(self, trial: Trial) -> Outcome:
+        self._refresh(trial)
+        return await self._destination.send(trial.piece.request)
+
+    def _refresh(self, trial: Trial) -> None:
+        """See to the records of a trial that have become too old for the destination.
+
+        Raises:
+            NothingToSend: all of them have, and are dead letters now.
+        """
+        now = self._clock.now()
+        if not self._selection.expired(trial.piece.request, now):
+            return
+        fresh = self._selection.fresh(trial.piece, now, destination=self._name)
+        if fresh.restamped:
+            self._emit(RecordsTooOld(self._name, fresh.restamped, "restamp"))
+        if fresh.dead:
+            self.dead_lettered += len(fresh.dead)
+            self._keeper.bury(fresh.dead)
+            self._emit(RecordsTooOld(self._name, len(fresh.dead), "dead_letter"))
+        if fresh.piece is None:
+            raise NothingToSend
+        trial.piece = fresh.piece
 
     async def _rest(self, seconds: float) -> bool:
         """Wait, the slot free for others; False if stopped meanwhile."""
@@ -176,6 +216,8 @@ class Courier:
         records = piece.request.records
         refused = min(outcome.refused, records)
         self.delivered += records - refused
+        if late := self._selection.late(piece.request, self._clock.now()):
+            self._emit(RecordsTooOld(self._name, late, "send"))
         if refused:
             self._joining.partly()
             reason = f"{refused} of {records} in one request refused, not said which"

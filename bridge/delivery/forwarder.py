@@ -17,6 +17,7 @@ from bridge.delivery.insist import Insistent
 from bridge.delivery.joining import Joining
 from bridge.delivery.keeper import Keeper
 from bridge.delivery.pulse import Pulse
+from bridge.delivery.selection import EVERYTHING, Selection
 from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece
 from bridge.destinations import Destination
@@ -40,7 +41,8 @@ class Forwarding:
     """A forwarder at one moment.
 
     ``cursor`` is the stored one. ``delivered`` and ``dead_lettered`` count records since this
-    process began, ``outstanding`` those that were read and are not answered for yet.
+    process began, ``outstanding`` those that were read and are not answered for yet, ``skipped``
+    those that the destination does not take.
     """
 
     destination: str
@@ -49,6 +51,7 @@ class Forwarding:
     dead_lettered: int
     outstanding: int
     trouble: Trouble | None
+    skipped: int = 0
 
 
 class Forwarder:
@@ -75,9 +78,11 @@ class Forwarder:
         in_flight: int = 4,
         max_batches: int = 256,
         max_size: int = _MEBIBYTE,
+        selection: Selection = EVERYTHING,
     ) -> None:
         self._name = destination.name
         self._journal = journal
+        self._selection = selection
         self._window = _WINDOW * in_flight
         self._most_held = _HELD * in_flight * max_size
         self._changed = Pulse()
@@ -98,6 +103,7 @@ class Forwarder:
             slots=self._slots,
             keeper=self._keeper,
             joining=self._joining,
+            selection=selection,
         )
         self._errands = Errands(
             self._name,
@@ -113,6 +119,7 @@ class Forwarder:
         )
         self._outstanding = 0
         self._held = 0
+        self._skipped = 0
 
     @property
     def state(self) -> Forwarding:
@@ -124,6 +131,7 @@ class Forwarder:
             dead_lettered=self._courier.dead_lettered,
             outstanding=self._outstanding,
             trouble=self._keeper.trouble or self._gate.trouble,
+            skipped=self._skipped,
         )
 
     async def drained(self, up_to: int) -> None:
@@ -165,11 +173,16 @@ class Forwarder:
             await self._room()
             after = batches[-1].seq
             self._keeper.started(after)
+            taken = self._selection.take(batches)
+            self._skipped += taken.skipped
+            if not taken.parts:
+                self._keeper.answered(after)
+                continue
             self._slots.take()
-            request = Request(tuple(batches))
+            request = Request(taken.parts)
             self._outstanding += request.records
             self._held += request.size
-            sending.create_task(self._deliver(Piece(request, batches[0].seq), after))
+            sending.create_task(self._deliver(Piece(request, taken.parts[0].seq), after))
 
     async def _read(self, after: int) -> Sequence[Batch]:
         joining = self._joining

@@ -40,6 +40,10 @@ class Trouble:
     since: Tick
 
 
+class NothingToSend(Exception):
+    """Raised by `Sending.send` when nothing is left of a request; `Gate.through` lets it pass."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sending:
     """A request on its way: ``send`` sends it once, ``since`` is `Answer.since` as known so far.
@@ -202,7 +206,13 @@ class Gate:
         """Send once, and note what the answer says of the destination."""
         self._sent += 1
         number, accepted = self._sent, self._accepted
-        outcome = await sending.send()
+        try:
+            outcome = await sending.send()
+        except NothingToSend:
+            # It may have been the only one on its way: another must try, or nothing ever would.
+            self._doubtful = True
+            self._changed.fire()
+            raise
         if outcome.verdict is Verdict.DELIVERED:
             self._open(outcome, number)
         elif outcome.verdict not in REFUSALS:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from bridge.model import Json
 from bridge.settings.environment import Variables
-from bridge.settings.sections import Settings
+from bridge.settings.sections import Selecting, Settings
 
 _INTRODUCTION: Final = """\
 # Configuration
@@ -113,17 +113,26 @@ def markdown() -> str:
             parts.append(_section(schema["$defs"][definition]))
         else:
             parts.append(f"{schema['properties'][key]['description']}\n")
-            parts += [f"### {n}\n\n{_section(schema['$defs'][d])}" for n, d in _DESTINATIONS]
+            parts += _destinations(schema["$defs"])
     parts.append(_OVERRIDES)
     parts.append(_table(("variable", "meaning"), _variables()))
     return "\n".join(parts)
 
 
-def _section(definition: dict[str, Json]) -> str:
+def _destinations(definitions: dict[str, Json]) -> Iterator[str]:
+    """What every destination has, once, then what each has besides."""
+    shared = Selecting.model_json_schema(mode="serialization")
+    yield f"### every destination\n\n{_section(shared)}"
+    for name, definition in _DESTINATIONS:
+        yield f"### {name}\n\n{_section(definitions[definition], shared['properties'])}"
+
+
+def _section(definition: dict[str, Json], without: Collection[str] = ()) -> str:
     required = definition.get("required", [])
     rows = [
         (f"`{key}`", _type(value), _default(key, value, required), value["description"])
         for key, value in definition["properties"].items()
+        if key not in without
     ]
     return f"{definition['description']}\n\n" + _table(("key", "value", "default", "meaning"), rows)
 

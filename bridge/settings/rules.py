@@ -7,7 +7,9 @@ those of the types; what has the wrong form is left to the types.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from ipaddress import ip_address
+from itertools import chain
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,7 +18,8 @@ from bridge.errors import ConfigError
 from bridge.model import Json
 from bridge.settings.document import Place, Problem
 from bridge.settings.keys import FileKey
-from bridge.settings.sections import Destination, Otlp, Settings, Syslog, Tls
+from bridge.settings.problems import nearest
+from bridge.settings.sections import Destination, Otlp, Selecting, Settings, Syslog, Tls
 from bridge.settings.units import format_duration
 
 NO_KEY: Final = (
@@ -60,8 +63,10 @@ def worth_a_word(settings: Settings) -> Iterator[str]:
             f"{settings.poll.requests_per_second:g} requests a second, so that each is looked at "
             f"every {format_duration(round(every, 1))} at best"
         )
+    apps = [app.name for app in settings.apps]
     for index, destination in enumerate(settings.destinations):
-        yield from (f"destinations[{index}].{text}" for text in _words(destination))
+        words = chain(_selecting_words(destination, apps), _words(destination))
+        yield from (f"destinations[{index}].{text}" for text in words)
 
 
 def _words(destination: Destination) -> Iterator[str]:
@@ -78,6 +83,19 @@ def _syslog_words(destination: Syslog) -> Iterator[str]:
     for key, schemes in _SYSLOG_KEYS.items():
         if key in destination.model_fields_set and destination.scheme not in schemes:
             yield f"{key}: has no effect on a {destination.scheme}:// endpoint"
+
+
+def _selecting_words(destination: Selecting, apps: list[str]) -> Iterator[str]:
+    for wanted in destination.apps:
+        if not any(app == wanted or fnmatchcase(app, wanted) for app in apps):
+            yield f"apps: {wanted!r} matches no app that is configured{_meant(wanted, apps)}"
+    if destination.max_age is None and destination.too_old != "dead_letter":
+        yield "too_old: has no effect without max_age"
+
+
+def _meant(wanted: str, apps: list[str]) -> str:
+    guess = nearest(wanted, apps)
+    return f"; did you mean {guess!r}?" if guess else ""
 
 
 def _otlp_words(destination: Otlp) -> Iterator[str]:

@@ -53,8 +53,6 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
-def _not_yet_at_all(_: object) -> None:
-    raise PydanticCustomError("not_yet", "is not supported yet")
 
 
 def _printable(text: str) -> str:
@@ -84,6 +82,12 @@ def _upper(value: object) -> object:
 
 def _comma_list(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError("must not be empty")
+    return values
 
 
 def _url(text: str) -> str:
@@ -234,7 +238,6 @@ Facility = Literal[
     "local6",
     "local7",
 ]
-NotYet = Annotated[None, BeforeValidator(_not_yet_at_all)]
 
 
 class Section(BaseModel):
@@ -423,11 +426,31 @@ class Tls(Section):
 DestinationStart: TypeAlias = Literal["oldest", "now"]
 
 
-class Otlp(Section):
-    """A backend that takes OTLP, over HTTP or gRPC. Give `endpoint` or `logs_endpoint`."""
+class Selecting(Section):
+    """What every destination has: a name, and what of the journal goes to it."""
 
     name: Name
     """Unique; names the cursor in the journal and the metrics."""
+    apps: Annotated[tuple[Name, ...], AfterValidator(_not_empty)] = Field(
+        default=("*",),
+        json_schema_extra={"default": ["*"], "minItems": 1, "x-default": '`["*"]`'},
+    )
+    """The apps whose entries it gets: their names, or patterns such as `vision-*`."""
+    min_level: Level | None = None
+    """The least severe entries it gets. Those without a known level, and gaps, always pass."""
+    resource: Mapping[Text, Scalar] = {}
+    """Resource attributes to add for it, or to put in place of those of the same name."""
+    max_age: Annotated[Seconds, Field(gt=0)] | None = None
+    """The age over which entries are too old for it; some backends discard them silently."""
+    too_old: Literal["dead_letter", "restamp", "send"] = "dead_letter"
+    """What becomes of those: kept aside, sent as if of now, or sent all the same and counted."""
+    start: DestinationStart = "oldest"
+    """Where a new one begins: `oldest`, at the oldest entry the journal still holds, or `now`."""
+
+
+class Otlp(Selecting):
+    """A backend that takes OTLP, over HTTP or gRPC. Give `endpoint` or `logs_endpoint`."""
+
     type: Literal["otlp"]
     """The kind of destination."""
     protocol: Literal["http/protobuf", "http/json", "grpc"] = "http/protobuf"
@@ -446,13 +469,6 @@ class Otlp(Section):
     """For one request, its answer included."""
     tls: Tls = Tls()
     """See below."""
-    max_age: NotYet = None
-    """Not supported yet: the age after which the backend discards entries."""
-    too_old: NotYet = None
-    """Not supported yet: what to do with entries over `max_age`."""
-    start: DestinationStart = "oldest"
-    """Where a new one begins: `oldest`, at the oldest entry the journal still holds, or `now`."""
-
     @field_validator("endpoint")
     @classmethod
     def _endpoint_fits(cls, endpoint: str, info: ValidationInfo) -> str:
@@ -466,11 +482,9 @@ class Otlp(Section):
         return self.logs_endpoint or f"{self.endpoint}{_LOGS_PATH}"
 
 
-class Syslog(Section):
+class Syslog(Selecting):
     """A syslog receiver; see [syslog](syslog.md). RELP alone confirms what was taken."""
 
-    name: Name
-    """Unique; names the cursor in the journal and the metrics."""
     type: Literal["syslog"]
     """The kind of destination."""
     endpoint: Annotated[str, AfterValidator(_syslog_endpoint)]
@@ -518,11 +532,9 @@ class Syslog(Section):
         return self
 
 
-class File(Section):
+class File(Selecting):
     """A file that is appended to and synced; opened anew when it was moved, and on SIGHUP."""
 
-    name: Name
-    """Unique; names the cursor in the journal and the metrics."""
     type: Literal["file"]
     """The kind of destination."""
     path: Annotated[Path, AfterValidator(_file_path)]
@@ -531,15 +543,11 @@ class File(Section):
     """One line a record, as the console prints it to a program; or one OTLP request a line."""
 
 
-class Console(Section):
+class Console(Selecting):
     """Standard output: readable and coloured on a terminal, JSON lines otherwise."""
 
-    name: Name
-    """Unique; names the cursor in the journal and the metrics."""
     type: Literal["console"]
     """The kind of destination."""
-    start: DestinationStart = "oldest"
-    """Where a new one begins: `oldest`, at the oldest entry the journal still holds, or `now`."""
 
 
 Destination: TypeAlias = Annotated[Otlp | Syslog | File | Console, Field(discriminator="type")]

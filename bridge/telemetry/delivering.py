@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -220,3 +221,27 @@ class JournalRecovered(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return f"{self.destination}: the journal serves it again"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsTooOld(Event):
+    """Records were over a destination's ``max_age`` when it was their turn.
+
+    ``fate`` is what became of them: ``dead_letter``, ``restamp`` or ``send``.
+    """
+
+    level: ClassVar[int] = logging.WARNING
+    _WHAT: ClassVar[Mapping[str, str]] = {
+        "dead_letter": "kept as dead letters",
+        "restamp": "sent with the present as their time",
+        "send": "sent all the same",
+    }
+
+    destination: str
+    records: int
+    fate: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.destination}: {self.records} records over max_age: {self._WHAT[self.fate]}"

@@ -18,11 +18,15 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 from bridge.model import Batch, Encoded
 from bridge.payload import (
     Request,
+    alone,
     compress,
     encoded,
     halves,
+    holding,
+    located,
     records_of,
     singles,
+    time_of,
     to_json,
     uid_of,
 )
@@ -186,6 +190,55 @@ def test_record_without_uid() -> None:
     message.resource_logs.add().scope_logs.add().log_records.add().attributes.add(key="other")
     [(_, _, record)] = records_of(message.SerializeToString())
     assert uid_of(record) == ""
+
+
+@pytest.mark.parametrize(
+    ("time", "observed", "tick"),
+    [
+        (5_000, 9_000, 5),
+        (5_999, 9_000, 5),
+        (0, 9_000, 9),
+        (5_000, 0, 5),
+        (0, 0, None),
+        (999, 9_000, None),
+    ],
+)
+def test_time_of_a_record(time: int, observed: int, tick: int | None) -> None:
+    """When it happened, else when it was observed, in whole ticks; nothing where neither says."""
+    record = LogRecord(time_unix_nano=time, observed_time_unix_nano=observed)
+    assert time_of(record) == tick
+
+
+def test_oldest_record_of_a_request() -> None:
+    """The least time of any part; none where no record has one, or there is no record."""
+    first, second = _timed(7_000, 0), _timed(9_000, 3_000, 8_000)
+    assert Request((first, second)).oldest == 3
+    assert Request((first,)).oldest == 7
+    assert Request((_timed(0),)).oldest is None
+    assert Request((_timed(),)).oldest is None
+
+
+def _timed(*times: int) -> Encoded:
+    message = ExportLogsServiceRequest()
+    scope = message.resource_logs.add().scope_logs.add()
+    for time in times:
+        scope.log_records.add(time_unix_nano=time)
+    return encoded(message.SerializeToString(), len(times))
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(shapes, st.data())
+def test_holding_some_records(shape: Shape, data: st.DataObject) -> None:
+    """A batch that holds some of its records is that batch, with those and their resources."""
+    whole = build(shape)
+    batch = Batch(7, "app", whole.records, whole.size, whole.gzip, journaled_at=3)
+    found = located(batch)
+    chosen = [one for one in found if data.draw(st.booleans())]
+    kept = holding(batch, chosen)
+    assert (kept.seq, kept.app, kept.journaled_at) == (7, "app", 3)
+    assert (kept.records, kept.size) == (len(chosen), len(Request((kept,)).raw))
+    every = contents([Request((alone(one),)) for one in chosen])
+    assert contents([Request((kept,))]) == every
 
 
 def test_damaged_bytes_are_an_error() -> None:

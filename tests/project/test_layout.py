@@ -43,6 +43,7 @@ _PURE = (
     "delivery/retry.py",
     "delivery/split.py",
     "delivery/inflight.py",
+    "delivery/selection.py",
 )
 _WORLDLY_MODULES = (
     "asyncio",

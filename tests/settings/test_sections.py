@@ -114,8 +114,6 @@ def test_endpoints(loaded: Loaded, keys: str, url: str) -> None:
             "protocol: grpc, endpoint: h, tls: {insecure_skip_verify: true}",
             "insecure_skip_verify (line 3): is not for protocol grpc, which always checks",
         ),
-        ("endpoint: 'http://h', max_age: 7d", "max_age (line 3): is not supported yet"),
-        ("endpoint: 'http://h', too_old: send", "too_old (line 3): is not supported yet"),
     ],
 )
 def test_otlp_refused(refused: Callable[..., str], keys: str, words: str) -> None:
@@ -480,3 +478,82 @@ def test_journal_path(loaded: Loaded, tmp_path: Path) -> None:
 def test_direct_construction() -> None:
     """The models stand on their own, for whoever builds settings without a file."""
     assert Settings().poll.page_size == 1000
+
+
+def test_a_destination_takes_everything(loaded: Loaded) -> None:
+    """Every app, every level, any age, nothing added, unless it says otherwise."""
+    out = loaded().destinations[0]
+    assert (out.apps, out.min_level, dict(out.resource)) == (("*",), None, {})
+    assert (out.max_age, out.too_old) == (None, "dead_letter")
+
+
+@pytest.mark.parametrize("kind", ["console", "otlp, endpoint: 'http://h'"])
+def test_selecting(loaded: Loaded, kind: str) -> None:
+    """Every type of destination says in the same words what goes to it."""
+    keys = "apps: [an-app, 'v*'], min_level: warning, max_age: 1h30m, too_old: restamp"
+    text = MINIMAL.replace("console", f"{kind}, {keys}, resource: {{t: v, n: 3}}")
+    out = loaded(text.replace("[{app_id: an-app}]", "[{app_id: an-app}, {app_id: vx}]"))
+    assert out.warnings == ()
+    [one] = out.destinations
+    assert (one.apps, one.min_level) == (("an-app", "v*"), "WARNING")
+    assert (one.max_age, one.too_old) == (5400, "restamp")
+    assert dict(one.resource) == {"t": "v", "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("apps: []", "apps (line 3): must not be empty"),
+        ("apps: an-app", "apps (line 3): must be a list"),
+        ("apps: ['']", "apps[0] (line 3): must not be empty"),
+        ("min_level: LOUD", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR', not 'LOUD'"),
+        ("resource: {k: []}", "must be text, a number, true or false"),
+        ("max_age: 0s", "max_age (line 3): must be greater than 0"),
+        ("max_age: old", "max_age (line 3): must be a duration such as"),
+        ("too_old: drop", "must be 'dead_letter', 'restamp' or 'send', not 'drop'"),
+        ("max_agee: 1h", "unknown key; did you mean 'max_age'?"),
+    ],
+)
+def test_selecting_refused(refused: Callable[..., str], keys: str, words: str) -> None:
+    """What a destination cannot take is one problem with its place."""
+    message = refused(MINIMAL.replace("console", f"console, {keys}"))
+    assert words in message
+    assert "problems" not in message
+    assert "destinations[0]." in message
+
+
+@pytest.mark.parametrize(
+    ("keys", "warning"),
+    [
+        ("apps: ['AN-*']", "apps: 'AN-*' matches no app that is configured"),
+        (
+            "apps: [an-app, an-ap]",
+            "apps: 'an-ap' matches no app that is configured; did you mean 'an-app'?",
+        ),
+        ("too_old: send", "too_old: has no effect without max_age"),
+    ],
+)
+def test_selecting_warned(loaded: Loaded, keys: str, warning: str) -> None:
+    """What is accepted but selects nothing, or does nothing, is worth a word."""
+    warnings = loaded(MINIMAL.replace("console", f"console, {keys}")).warnings
+    assert warnings == (f"destinations[0].{warning}",)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "apps: [an-app]",
+        "apps: ['an-*', '?n-app', '*']",
+        "too_old: dead_letter",
+        "too_old: send, max_age: 7d",
+    ],
+)
+def test_selecting_without_a_word(loaded: Loaded, keys: str) -> None:
+    """What does what it says needs none."""
+    assert loaded(MINIMAL.replace("console", f"console, {keys}")).warnings == ()
+
+
+def test_an_app_named_like_a_pattern(loaded: Loaded) -> None:
+    """A name is matched as it is written too, whatever is in it."""
+    text = MINIMAL.replace("an-app", "'a[b]'").replace("console", "console, apps: ['a[b]']")
+    assert loaded(text).warnings == ()
