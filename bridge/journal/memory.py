@@ -225,11 +225,6 @@ class MemoryJournal:
             taken.append(batch)
         return tuple(taken)
 
-    async def wishes(self, destination: str, *, max_size: int) -> Wishes:  # noqa: ARG002
-        """See `Journal.wishes`."""
-        await self._turn()
-        return Wishes()
-
     async def advance(
         self,
         destination: str,

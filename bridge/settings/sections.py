@@ -27,7 +27,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from bridge.model import Filter
 from bridge.settings.keys import FileKey, FixedKey, KeySource
@@ -51,8 +50,6 @@ def _as_text(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
-
-
 
 
 def _printable(text: str) -> str:
@@ -469,6 +466,7 @@ class Otlp(Selecting):
     """For one request, its answer included."""
     tls: Tls = Tls()
     """See below."""
+
     @field_validator("endpoint")
     @classmethod
     def _endpoint_fits(cls, endpoint: str, info: ValidationInfo) -> str:

@@ -76,11 +76,6 @@ class Backend:
     busy: int = 0
     busiest: int = 0
     acknowledged: bool = True
-    limit: int | None = None
-
-    def too_large(self, request: Request) -> Outcome | None:
-        """See `Destination.too_large`; ``limit`` is the most records."""
-        return TOO_LARGE if self.limit is not None and request.records > self.limit else None
 
     async def probe(self) -> Outcome:
         """See `Destination.probe`."""
