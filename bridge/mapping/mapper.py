@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Final
@@ -76,6 +76,7 @@ class Mapper:
         Equal calls give equal bytes. Nothing an entry holds makes it raise. Where the app's rules
         drop or join entries, every request names the uids it speaks for.
         """
+        entries: Iterable[Mapped]
         if self._shaper is None:
             entries = (self._map(one, observed) for one in found)
         else:

@@ -18,6 +18,7 @@ from bridge.settings.sections import (
     Settings,
     Tls,
 )
+from bridge.settings.shaping import Shape
 from bridge.settings.units import (
     Start,
     StartAt,
@@ -43,6 +44,7 @@ __all__ = [
     "Otlp",
     "Poll",
     "Settings",
+    "Shape",
     "Start",
     "StartAt",
     "StartBack",

@@ -18,10 +18,10 @@ from pydantic_core import ErrorDetails
 
 from bridge.errors import ConfigError
 from bridge.settings.document import Place, Problem
+from bridge.settings.section import Section
 from bridge.settings.sections import (
     DESTINATION_TYPES,
     DESTINATION_TYPES_TO_COME,
-    Section,
     Settings,
 )
 
@@ -198,4 +198,6 @@ def _shown(details: ErrorDetails, path: Place, origins: Origins) -> str:
 
 
 def _secret(path: Place) -> bool:
+    if path[0:1] == ("apps",) and "shape" in path:  # a pattern may quote what it is to hide
+        return path[-1] in ("pattern", "replacement", "message") or "attributes" in path
     return path == ("fal", "key") or (path[0:1] == ("destinations",) and "headers" in path)

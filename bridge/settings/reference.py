@@ -71,6 +71,12 @@ _HEADINGS: Final = {
     "destinations": ("destinations: a list of", ""),
     "admin": ("admin", "Admin"),
 }
+_SHAPE: Final = (
+    ("`shape` of an app", "Shape"),
+    ("`drop` of a shape: a list of", "Drop"),
+    ("`sample` of a shape: a list of", "Sample"),
+    ("`mask` of a shape: a list of", "Mask"),
+)
 _DESTINATIONS: Final = (
     ("`type: otlp`", "Otlp"),
     ("`tls` of an otlp destination", "Tls"),
@@ -109,12 +115,17 @@ def markdown() -> str:
         parts.append(f"## `{key}`{heading.removeprefix(key)}\n")
         if definition:
             parts.append(_section(schema["$defs"][definition]))
+            parts += _sections(schema, _SHAPE if key == "apps" else ())
         else:
             parts.append(f"{schema['properties'][key]['description']}\n")
-            parts += [f"### {n}\n\n{_section(schema['$defs'][d])}" for n, d in _DESTINATIONS]
+            parts += _sections(schema, _DESTINATIONS)
     parts.append(_OVERRIDES)
     parts.append(_table(("variable", "meaning"), _variables()))
     return "\n".join(parts)
+
+
+def _sections(schema: dict[str, Json], listed: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"### {name}\n\n{_section(schema['$defs'][key])}" for name, key in listed]
 
 
 def _section(definition: dict[str, Json]) -> str:

@@ -6,7 +6,7 @@ waits and stores. It may be cancelled at any await: what is not journaled is rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -34,6 +34,7 @@ from bridge.source.backlog import Backlog, Piece
 from bridge.source.late import LateTally
 from bridge.source.reader import Reader
 from bridge.source.schedule import Looks, Pace, Slice, Slicer
+from bridge.source.shaped import ShapedTally
 from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Patience, Trouble
 from bridge.source.walk import Walk
@@ -108,7 +109,9 @@ class Tailer:
         clock: Clock,
         random: Random,
         emit: Emit,
+        settle: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        """``settle`` is called after each append and returns what its rules did to entries."""
         self.name = spec.name
         self.read = 0
         self._spec = spec
@@ -134,6 +137,7 @@ class Tailer:
         self._position: Tick | None = None
         self._start: Tick = 0
         self._sweeps = Sweeps({})
+        self._shaped = ShapedTally(spec.name, settle, clock=clock, emit=emit)
         self._late = LateTally(spec.name, clock=clock, emit=emit)
         self._looks = Looks()
         self._first = False
@@ -532,6 +536,7 @@ class Tailer:
                 await self._clock.sleep(self._patience.after(error))
             else:
                 self._storing.over()
+                self._shaped.stored()
                 return added
 
     async def _prune(self, floor: Tick) -> None:

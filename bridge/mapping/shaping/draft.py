@@ -55,15 +55,12 @@ class Draft:
 
     def attribute(self, name: str, prefix: str) -> str | None:
         """The text of a label, else of a field, else of a JSON field by its name with a prefix."""
-        for place, key in (
-            (self.labels, name),
-            (self.raw if isinstance(self.raw, dict) else {}, name),
-            (self.fields, name.removeprefix(prefix) if name.startswith(prefix) else None),
-        ):
-            value = place.get(key)
-            if value is not None:
-                return value if isinstance(value, str) else json_text(value)
-        return None
+        value = self.labels.get(name)
+        if value is None and isinstance(self.raw, dict):
+            value = self.raw.get(name)
+        if value is None and name.startswith(prefix):
+            value = self.fields.get(name.removeprefix(prefix))
+        return value if value is None or isinstance(value, str) else json_text(value)
 
     def with_raw(self, raw: Json) -> Draft:
         """The same with another JSON value; its identity and its time stay."""
@@ -74,9 +71,7 @@ class Draft:
         raw = self.raw
         if not isinstance(raw, dict):
             return self.with_raw(fields.get("message", raw))
-        repeats = [
-            k for k in _REPEATED if k in fields and k in self.labels and self._repeats(k)
-        ]
+        repeats = [k for k in _REPEATED if k in fields and k in self.labels and self._repeats(k)]
         changed = raw | fields
         if repeats:
             changed["labels"] = {k: v for k, v in self.labels.items() if k not in repeats}

@@ -22,7 +22,9 @@ WITHIN: Final = 5 * SECOND
 """The longest pause between two lines."""
 
 _HEADER: Final = "Traceback (most recent call last):"
-_HEADER_LINE: Final = re.compile(r"(?P<group>\s*\+ Exception Group )?" + re.escape(_HEADER) + r"\s*")
+_HEADER_LINE: Final = re.compile(
+    r"(?P<group>\s*\+ Exception Group )?" + re.escape(_HEADER) + r"\s*"
+)
 _CONNECTORS: Final = frozenset(
     (
         "The above exception was the direct cause of the following exception:",

@@ -30,7 +30,9 @@ _LEADING: Final = re.compile(
 _LOGFMT: Final = re.compile(
     r"(?:^|\s)(?:level|lvl|severity)=\"?(?P<word>[A-Za-z]+)\"?(?=\s|$)", re.ASCII
 )
-_GLOG: Final = re.compile(r"(?P<letter>[DIWEF])[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]", re.ASCII)
+_GLOG: Final = re.compile(
+    r"(?P<letter>[DIWEF])[0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]", re.ASCII
+)
 _LETTERS: Final = {"D": "DEBUG", "I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 _NUMBERS: Final = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
 """pino's and bunyan's; Python's loggers write names."""

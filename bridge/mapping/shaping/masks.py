@@ -2,9 +2,10 @@ r"""Secrets replaced, wherever an entry has text.
 
 A text is looked through as it is, and what stands between its quotes also as it reads without its
 escapes: in ``{"url": "https:\/\/…?sig=\u0061…"}`` a pattern sees what a JSON reader would.
-Numbers are looked through as they are written. A name and its value are also looked at together, as
-``"name":"value"``, so that a pattern for JSON text finds the same in a label or a parsed field. Where
-a container shows a match only as the JSON text that it may become, it becomes that text.
+Numbers are looked through as they are written. A name and its value are also looked at together,
+as ``{"name":"value"}``, so that a pattern for JSON text finds the same in a label or a parsed
+field. Where a container shows a match only as the JSON text that it may become, it becomes that
+text.
 
 The keys of objects are not masked, nor what is certainly no secret: a time, a known level.
 """
@@ -144,7 +145,7 @@ class Masks:
 
     def _as_read(self, text: str, rules: set[str], nested: int) -> str:
         """Look at each stretch between quotes without its escapes; masked, it is escaped again."""
-        pieces = []
+        pieces: list[str] = []
         done = 0
         for stretch in _UNQUOTED.finditer(text):
             read = _ESCAPES.sub(_unescaped, stretch[0]) if "\\" in stretch[0] else ""
@@ -182,4 +183,3 @@ def _same(one: Json, other: Json) -> bool:
 
 def _changed(before: dict[str, Json], after: dict[str, Json]) -> dict[str, Json]:
     return before if all(map(_same, after.values(), before.values())) else after
-

@@ -27,7 +27,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Of the entries ``below`` a severity number (None: of all), keep the share ``rate``, 0 to 1."""
+    """Of the entries ``below`` a severity number, or of all, keep the share ``rate``, 0 to 1."""
 
     rate: float
     below: int | None = None

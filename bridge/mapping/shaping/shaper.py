@@ -97,10 +97,10 @@ class Shaper:
         for number, rule in enumerate(self.rules.drop):
             if self._meets(draft, rule):
                 return f"drop[{number}]"
-        number = self._sampled_by(draft)
-        if number is None or _share(draft.found.uid) < self.rules.sample[number].rate:
+        sampled = self._sampled_by(draft)
+        if sampled is None or _share(draft.found.uid) < self.rules.sample[sampled].rate:
             return None
-        return f"sample[{number}]"
+        return f"sample[{sampled}]"
 
     def _meets(self, draft: Draft, rule: Drop) -> bool:
         if not self._is_below(draft, rule.below):
