@@ -25,7 +25,17 @@ WORK: Final = 1 << 28
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _REFERENCE: Final = re.compile(r"\\(?:(?P<number>[0-9])|g<(?P<name>\w+)>|(?P<slash>\\)|(?P<bad>))")
-_SHOWN: Final = 12
+_QUOTED: Final = frozenset(
+    (
+        "bad repetition operator",
+        "invalid character class range",
+        "invalid escape sequence",
+        "invalid perl operator",
+        "invalid repetition size",
+        "no argument for repetition operator",
+    )
+)
+"""Reasons whose quote is of the syntax alone."""
 
 
 class PatternError(ValueError):
@@ -76,8 +86,10 @@ class Pattern:
         """Whether it is found anywhere in a text."""
         return self._compiled.search(encoded(text)) is not None
 
-    def replace(self, text: str, by: Replacement) -> str | None:
-        """Replace every match that is not empty; None where there is none.
+    def replace(self, text: str, by: Replacement, *, beyond: int = 0) -> str | None:
+        """Replace every match that is not empty and ends beyond a place; None where there is none.
+
+        The place is in bytes of the text's UTF-8.
 
         The work is bounded by `WORK`: a text with more matches than that allows for its length (a
         megabyte: some 250; ten kilobytes: more than fit) is replaced as a whole from there on,
@@ -89,7 +101,7 @@ class Pattern:
         done = count = 0
         for match in self._compiled.finditer(raw):
             start, end = match.span()
-            if start == end:
+            if start == end or end <= beyond:
                 continue
             count += 1
             pieces += (raw[done:start], _filled(by, match))
@@ -162,12 +174,12 @@ def _compile(text: str) -> Any:
     try:
         return engine.compile(text, options)
     except (engine.error, UnicodeEncodeError) as error:
-        raise PatternError(f"is not a pattern that RE2 takes: {_reason(error, text)}") from None
+        raise PatternError(f"is not a pattern that RE2 takes: {_reason(error)}") from None
 
 
-def _reason(error: Exception, text: str) -> str:
-    """The engine's reason; of the pattern itself, which may be a secret, only a short piece."""
+def _reason(error: Exception) -> str:
+    """The engine's reason, without a quote of the pattern's text, which may be a secret."""
     first = error.args[0] if error.args else ""
     said = first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)
-    kind, _, piece = said.partition(": ")
-    return said if len(piece) <= _SHOWN and piece != text else kind
+    kind = said.partition(": ")[0]
+    return said if kind in _QUOTED else kind

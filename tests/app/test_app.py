@@ -26,7 +26,7 @@ from bridge.simulator.otlp_backend import BackendConfig, OtlpBackend
 from bridge.simulator.transport import CoreTransport
 from bridge.source.rest import RestApi
 from bridge.telemetry import Event
-from bridge.telemetry.reading import AppTroubled
+from bridge.telemetry.reading import AppTroubled, EntriesShaped
 from bridge.telemetry.service import InternalError, Progress
 from bridge.timestamps import format_tick
 
@@ -130,6 +130,15 @@ def test_once_delivers_everything_everywhere_and_ends(stage: Stage) -> None:
     assert stage.play(lambda bridge: bridge.run_once(300)) == []
     assert len(stage.arrived("first")) == 20
     assert stage.arrived("first") == stage.arrived("second")
+
+
+def test_an_app_s_shape_is_applied_and_told(stage: Stage) -> None:
+    """What is stored and sent is masked, for the app that asks for it."""
+    stage.config["apps"][0]["shape"] = {"mask": [{"pattern": "(one) [0-9]+", "replacement": "\\1"}]}
+    assert stage.play(lambda bridge: bridge.run_once(300)) == []
+    assert {m for m in stage.arrived("first") if m.startswith("one")} == {"one"}
+    assert len({m for m in stage.arrived("first") if m.startswith("two")}) == 10
+    assert stage.told(EntriesShaped) == [EntriesShaped("one", (("mask[0]", 10),))]
 
 
 def test_once_names_what_stands_in_the_way(stage: Stage) -> None:

@@ -26,7 +26,7 @@ class Counts:
 
     def settle(self) -> Mapping[str, int]:
         """Count what was proposed, since it is stored, and return it."""
-        done, self._proposed = self._proposed, Counter()
+        done, self._proposed = +self._proposed, Counter()
         self._settled += done
         return MappingProxyType(done)
 

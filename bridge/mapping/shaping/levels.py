@@ -18,6 +18,7 @@ _TIME: Final = r"[\[(]?[0-9]{1,4}[0-9:./,TZ+\- ]{0,40}(?:[\])]|[AP]M\b)?"
 _LEADING: Final = re.compile(
     rf"""
     \s* (?: {_TIME} [\s|\-]* )?                    # 2024-01-01 12:00:00,123
+    (?: \[ [\w.:\-/+\ ]{{1,60}} \] \s* ){{0,3}}?       # [pid] [worker]
     (?:
         [\[(<] \s* (?P<bracket> (?i:{_WORD}) ) \s* [\])>]           # [warn]
       | (?P<colon> (?i:{_WORD}) ) \s* :                             # Warning:

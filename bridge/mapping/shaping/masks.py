@@ -4,8 +4,8 @@ A text is looked through as it is, and what stands between its quotes also as it
 escapes: in ``{"url": "https:\/\/…?sig=\u0061…"}`` a pattern sees what a JSON reader would.
 Numbers are looked through as they are written. A name and its value are also looked at together,
 as ``{"name":"value"}``, so that a pattern for JSON text finds the same in a label or a parsed
-field. Where a container shows a match only as the JSON text that it may become, it becomes that
-text.
+field; a match that ends before the value does not count. A message that is no text is looked
+through as the text that the body will be.
 
 The keys of objects are not masked, nor what is certainly no secret: a time, a known level.
 """
@@ -65,15 +65,18 @@ class Masks:
         self._steps = [_step(mask) for mask in masks]
         # Labels are the same again and again.
         self._short = lru_cache(_REMEMBERED)(self._masked)
+        # A label repeats the message.
+        self._long = lru_cache(2)(self._masked)
+        self._short_pair = lru_cache(_REMEMBERED)(self._pair)
 
     def text(self, text: str) -> tuple[str, frozenset[str]]:
         """A text masked, and the rules that changed it."""
-        return self._short(text) if len(text) <= _SHORT else self._masked(text)
+        return self._short(text) if len(text) <= _SHORT else self._long(text)
 
     def entry(self, raw: Json, tick: Tick | None, rules: set[str]) -> Json:
         """A whole entry masked; the same object where nothing was found."""
         if not isinstance(raw, dict):
-            return self._value(raw, rules)
+            return self._body(raw, rules)
         return _changed(raw, {k: self._field(k, v, tick, rules) for k, v in raw.items()})
 
     def fields(self, fields: Mapping[str, Json], rules: set[str]) -> dict[str, Json]:
@@ -95,22 +98,27 @@ class Masks:
     def _own(self, key: str, value: Json, rules: set[str]) -> Json:
         """The message and the level are known by those names, which tell nothing of them."""
         if key == "message":
-            return self._value(value, rules)
+            return self._body(value, rules)
         if key == "level" and is_level(value):
             return value
         return self._member(key, value, rules)
 
+    def _body(self, value: Json, rules: set[str]) -> Json:
+        """A message; one that is no text becomes text where only that shows a match."""
+        value = self._value(value, rules)
+        return self._as_text(value, rules) if isinstance(value, dict | list) else value
+
     def _member(self, key: str, value: Json, rules: set[str], depth: int = 0) -> Json:
         """A value below a name."""
         value = self._value(value, rules, depth)
-        if value is None or isinstance(value, bool | dict | list):
-            return value
-        said = json_text({key: value})
-        masked, found = self.text(said)
-        if not found:
+        if isinstance(value, str) and len(value) <= _SHORT:
+            value, found = self._short_pair(key, value)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            value, found = self._pair(key, value)
+        else:
             return value
         rules |= found
-        return _value_in(masked, key)
+        return value
 
     def _value(self, value: Json, rules: set[str], depth: int = 0) -> Json:
         if isinstance(value, str):
@@ -119,17 +127,34 @@ class Masks:
             return masked
         if value is None or isinstance(value, bool):
             return value
-        if depth < _DEPTH and isinstance(value, dict):
+        if isinstance(value, int | float) or depth == _DEPTH:
+            return self._as_text(value, rules)
+        if isinstance(value, dict):
             members = {k: self._member(k, v, rules, depth + 1) for k, v in value.items()}
-            value = _changed(value, members)
-        elif depth < _DEPTH and isinstance(value, list):
-            items = [self._value(item, rules, depth + 1) for item in value]
-            value = value if all(map(_same, items, value)) else items
-        if depth and depth < _DEPTH and isinstance(value, dict | list):
-            return value
+            return _changed(value, members)
+        items = [self._value(item, rules, depth + 1) for item in value]
+        return value if all(map(_same, items, value)) else items
+
+    def _as_text(self, value: Json, rules: set[str]) -> Json:
+        """A value as it is, or as its masked JSON text."""
         masked, found = self.text(json_text(value))
         rules |= found
         return masked if found else value
+
+    def _pair(self, key: str, value: Json) -> tuple[Json, frozenset[str]]:
+        """A value, masked as it reads behind its name."""
+        text = json_text({key: value})
+        if not self._any.matches(encoded(text)):
+            return value, _NONE
+        opening = 1 if isinstance(value, str) else 0
+        before = len(encoded(json_text({key: 0}))) - len("0}") + opening
+        rules = set()
+        for step in self._steps:
+            found = step.pattern.replace(text, step.by, beyond=before)
+            if found is not None and found != text:
+                text = found
+                rules.add(step.rule)
+        return (_value_in(text, key), frozenset(rules)) if rules else (value, _NONE)
 
     def _masked(self, text: str, nested: int = _NESTED) -> tuple[str, frozenset[str]]:
         rules: set[str] = set()

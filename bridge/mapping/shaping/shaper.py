@@ -62,9 +62,16 @@ class Shaper:
         self._after = list(_steps(*after))
 
     def shape(self, found: Sequence[Identified], counted: Counter[str]) -> Iterator[Shaped]:
-        """Shape entries, in order; ``counted`` gets the entries of each rule that did something."""
-        for group in self._groups(found, counted):
-            draft = self._first(group, counted)
+        """Shape entries, in order; ``counted`` gets the entries of each rule that did something.
+
+        Of what is dropped, only that is counted, every line of a joined traceback for itself.
+        """
+        stripped: set[bytes] = set()
+        if self.rules.strip_ansi:
+            found = [_stripped(one, stripped) for one in found]
+        groups = joining.groups(found) if self.rules.join_tracebacks else ((one,) for one in found)
+        for group in groups:
+            draft = _first(group)
             for step in self._before:
                 draft = step(draft)
             dropped_by = self._dropped_by(draft)
@@ -75,23 +82,9 @@ class Shaper:
             for step in self._after:
                 draft = step(draft)
             counted.update(draft.rules)
+            counted["strip_ansi"] += len(stripped.intersection(draft.uids))
+            counted["join_tracebacks"] += len(group) - 1
             yield self._shaped(draft)
-
-    def _groups(
-        self, found: Sequence[Identified], counted: Counter[str]
-    ) -> Iterator[tuple[Identified, ...]]:
-        if self.rules.strip_ansi:
-            found = [_stripped(one, counted) for one in found]
-        return joining.groups(found) if self.rules.join_tracebacks else ((one,) for one in found)
-
-    def _first(self, group: tuple[Identified, ...], counted: Counter[str]) -> Draft:
-        """What the entries of a group are together: the first one, with the text of all."""
-        draft = Draft(group[0], tuple(one.uid for one in group))
-        if len(group) == 1:
-            return draft
-        counted["join_tracebacks"] += len(group) - 1
-        draft = draft.saying(message=joining.text_of(group))
-        return replace(draft, attributes={JOINED: len(group)})
 
     def _dropped_by(self, draft: Draft) -> str | None:
         for number, rule in enumerate(self.rules.drop):
@@ -174,13 +167,22 @@ def _steps(*offered: tuple[object, _Step]) -> Iterator[_Step]:
     return (step for wanted, step in offered if wanted)
 
 
-def _stripped(one: Identified, counted: Counter[str]) -> Identified:
+def _stripped(one: Identified, stripped: set[bytes]) -> Identified:
     draft = Draft(one, ())
     message = draft.message
     if not isinstance(message, str) or (text := strip_ansi(message)) == message:
         return one
-    counted["strip_ansi"] += 1
+    stripped.add(one.uid)
     return draft.saying(message=text).found
+
+
+def _first(group: tuple[Identified, ...]) -> Draft:
+    """What the entries of a group are together: the first one, with the text of all."""
+    draft = Draft(group[0], tuple(one.uid for one in group))
+    if len(group) == 1:
+        return draft
+    draft = draft.saying(message=joining.text_of(group))
+    return replace(draft, attributes={JOINED: len(group)})
 
 
 def _parsed(draft: Draft) -> Draft:
