@@ -60,7 +60,12 @@ def lines(*messages: str, job: str = "job-1", start: int = 0) -> list[Identified
 
 def mapper(rules: Rules | None = None, **options: Any) -> Mapper:
     """A mapper with some rules and nothing else configured."""
-    plain = {"app": "app", "service": None, "fallback_service": "app", "resource": {}}
+    plain: dict[str, Any] = {
+        "app": "app",
+        "service": None,
+        "fallback_service": "app",
+        "resource": {},
+    }
     return Mapper(**plain | options, rules=rules)
 
 

@@ -96,11 +96,11 @@ class Masks:
         return self._own(key, value, rules)
 
     def _own(self, key: str, value: Json, rules: set[str]) -> Json:
-        """The message and the level are known by those names, which tell nothing of them."""
-        if key == "message":
-            return self._body(value, rules)
+        """The message and the level end as texts, and what they are called tells nothing."""
         if key == "level" and is_level(value):
             return value
+        if key in ("message", "level"):
+            return self._body(value, rules)
         return self._member(key, value, rules)
 
     def _body(self, value: Json, rules: set[str]) -> Json:

@@ -97,7 +97,7 @@ def test_presets(preset: str, text: str, expected: str | None) -> None:
 @pytest.mark.parametrize("text", ["", "71 seconds of sleep remaining", "GET /run 200 in 5 ms"])
 def test_presets_leave_plain_text(text: str) -> None:
     """All of them together change nothing that is no secret."""
-    assert presets().text(text) == (text, set())
+    assert presets().text(text) == (text, frozenset())
 
 
 def test_presets_have_the_settings_names() -> None:
@@ -172,6 +172,13 @@ def test_a_message_that_is_no_text() -> None:
     assert bodies(rules, printed(["Bear", "abc"])) == ['["Bear","abc"]']
 
 
+def test_the_text_of_a_malformed_entry() -> None:
+    """It is looked through as the whole that it is."""
+    rules = Rules(masks=(Mask("mask[0]", r"Bearer\W+\w+"),))
+    [record] = shaped(rules, identified({"labels": 5, "x": ["Bearer", "abc"]}))
+    assert attributes(record)["log.record.original"] == '{"labels":5,"x":["***"]}'
+
+
 def test_a_mask_that_breaks_a_pair() -> None:
     """Then nothing of the value is kept."""
     rules = Rules(masks=(Mask("mask[0]", '"k":"v', ""),))
@@ -201,7 +208,7 @@ def test_text_without_a_secret_stays(text: str) -> None:
     masks = Masks(MASKS)
     for one in (text, json.dumps({"a": text}), json.dumps(json.dumps(text))):
         if SECRET not in text and str(NUMBER) not in text:
-            assert masks.text(one) == (one, set())
+            assert masks.text(one) == (one, frozenset())
 
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=10)
