@@ -164,9 +164,20 @@ class Masks:
                 if found is not None and found != text:
                     text = found
                     rules.add(step.rule)
-        if nested and "\\" in text:
+        if nested and "\\" in text and (nested < _NESTED or self._reads_as_secret(text)):
             text = self._as_read(text, rules, nested)
         return (text, frozenset(rules)) if rules else (text, _NONE)
+
+    def _reads_as_secret(self, text: str) -> bool:
+        """Whether a text without its escapes has a match, however often it was escaped."""
+        for _ in range(_NESTED):
+            read = _ESCAPES.sub(_unescaped, text)
+            if read == text:
+                return False
+            if self._any.matches(encoded(read)):
+                return True
+            text = read
+        return False
 
     def _as_read(self, text: str, rules: set[str], nested: int) -> str:
         """Look at each stretch between quotes without its escapes; masked, it is escaped again."""
