@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.shaping import OBSERVED, attributes, identified, mapper, printed, records, shaped, uid
 
-from bridge.mapping.shaping import Drop, Rules, Sample
+from bridge.mapping.shaping import Drop, Mask, Rules, Sample
 from bridge.patterns import Pattern
 
 WARNING = 13
@@ -88,8 +88,6 @@ def test_a_joined_traceback_is_dropped_whole() -> None:
 
 def test_rules_see_what_masks_hide() -> None:
     """Dropping comes before masking."""
-    from bridge.mapping.shaping import Mask  # noqa: PLC0415 - only here
-
     rules = Rules(drop=(Drop(message=Pattern("secret")),), masks=(Mask("mask[0]", "secret"),))
     assert shaped(rules, printed("a secret")) == []
 
