@@ -29,7 +29,9 @@ from bridge.journal import Journal, Start
 from bridge.journal.sqlite import SqliteJournal
 from bridge.mapping import Mapper
 from bridge.mapping.severity import INFO, severity_number
+from bridge.mapping.shaping import Drop, Mask, Rules, Sample, preset_masks
 from bridge.model import SECOND
+from bridge.patterns import Pattern
 from bridge.source.account import Account
 from bridge.source.limiter import Limiter
 from bridge.source.platform import PlatformApi
@@ -160,11 +162,13 @@ def tailer_of(
         ledger_for=round(config.journal.ledger_for * SECOND),
         backlog_width=config.poll.concurrency,
     )
+    mapper = mapper_of(app)
     return Tailer(
         spec,
         account=account,
         journal=journal,
-        encode=mapper_of(app).encode,
+        encode=mapper.encode,
+        settle=mapper.settle,
         clock=world.clock,
         random=world.random,
         emit=world.emit,
@@ -186,7 +190,39 @@ def mapper_of(app: settings.App) -> Mapper:
         fallback_service=app.app_id or app.name,
         resource=app.resource,
         stderr_severity=severity_number(app.stderr_level, stderr=INFO),
+        rules=rules_of(app.shape),
     )
+
+
+def rules_of(shape: settings.Shape) -> Rules | None:
+    """What is done to an app's entries before they are mapped; None for nothing."""
+    masks = (
+        Mask(f"mask[{number}]", mask.pattern, mask.replacement)
+        for number, mask in enumerate(shape.mask)
+    )
+    rules = Rules(
+        strip_ansi=shape.strip_ansi,
+        join_tracebacks=shape.join_tracebacks,
+        parse_json=shape.parse_json,
+        json_prefix=shape.json_prefix,
+        infer_level=shape.infer_level,
+        drop=tuple(
+            Drop(
+                message=Pattern(rule.message) if rule.message else None,
+                attributes={name: Pattern(text) for name, text in rule.attributes.items()},
+                below=_number_of(rule.below),
+            )
+            for rule in shape.drop
+        ),
+        sample=tuple(Sample(rule.rate, _number_of(rule.below)) for rule in shape.sample),
+        drop_attributes=shape.drop_attributes,
+        masks=(*masks, *preset_masks(shape.mask_presets)),
+    )
+    return None if rules == Rules(json_prefix=shape.json_prefix) else rules
+
+
+def _number_of(level: str | None) -> int | None:
+    return None if level is None else severity_number(level, stderr=INFO)
 
 
 def destination_of(one: settings.Destination, world: World) -> Destination:

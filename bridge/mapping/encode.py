@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -24,10 +24,14 @@ _GROUP: Final = 4 * _FRAME + _SCOPE.ByteSize()
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """One record, and where it comes from."""
+    """One record, and where it comes from.
+
+    ``uids`` are the entries it speaks for, where that is not simply its own.
+    """
 
     origin: Origin
     record: LogRecord
+    uids: tuple[bytes, ...] | None = None
 
 
 def encode(mapped: Iterable[Mapped], *, max_records: int, max_size: int) -> list[Encoded]:
@@ -63,7 +67,10 @@ def _request(batch: list[Mapped]) -> Encoded:
     for item in batch:
         groups.setdefault(item.origin.encoded, []).append(item)
     message = ExportLogsServiceRequest(resource_logs=[_group(g) for g in groups.values()])
-    return encoded(message.SerializeToString(deterministic=True), len(batch))
+    request = encoded(message.SerializeToString(deterministic=True), len(batch))
+    if batch[0].uids is None:
+        return request
+    return replace(request, uids=tuple(uid for item in batch for uid in item.uids or ()))
 
 
 def _group(group: list[Mapped]) -> ResourceLogs:

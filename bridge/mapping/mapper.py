@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Final
 
 from bridge.mapping.encode import Mapped, encode
@@ -12,15 +14,20 @@ from bridge.mapping.reading import Reading, read
 from bridge.mapping.record import log_record
 from bridge.mapping.resource import Origins, Scalar
 from bridge.mapping.severity import INFO
-from bridge.model import Encoded, Gap, Identified, Tick
+from bridge.mapping.shaping import Rules, Shaper
+from bridge.mapping.shaping.shaper import Shaped
+from bridge.model import ALL_DROPPED, Encoded, Gap, Identified, Tick
 
 MAX_RECORDS: Final = 1000
 MAX_SIZE: Final = 1 << 20
 _NOTHING: Final = Reading({}, {}, None, None, ())
+_NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Mapper:
     """Maps the entries of one app; holds its configuration and nothing that changes results.
+
+    Beside that it counts what the app's rules did: see `settle`.
 
     Args:
         app: the app's configured name; part of a gap's identity.
@@ -28,8 +35,12 @@ class Mapper:
         fallback_service: the ``service.name`` of an entry that names no app.
         resource: the app's own resource attributes; they override what entries say.
         stderr_severity: the severity number of level ``STDERR``.
+        rules: what is done to its entries first; None for nothing.
         max_records: the most records in one request.
         max_size: the most bytes of one request before compression.
+
+    Raises:
+        PatternError: a mask of the rules cannot be used.
     """
 
     def __init__(
@@ -40,11 +51,19 @@ class Mapper:
         fallback_service: str,
         resource: Mapping[str, Scalar],
         stderr_severity: int = INFO,
+        rules: Rules | None = None,
         max_records: int = MAX_RECORDS,
         max_size: int = MAX_SIZE,
     ) -> None:
         self._app = app
-        self._origins = Origins(service=service, fallback=fallback_service, resource=resource)
+        self._shaper = Shaper(rules, stderr=stderr_severity) if rules else None
+        self._names = self._shaper.names if self._shaper else None
+        self._origins = Origins(
+            service=service,
+            fallback=fallback_service,
+            resource=resource,
+            left_out=self._names.left_out if self._names else None,
+        )
         self._stderr = stderr_severity
         self._max_records = max_records
         self._max_size = max_size
@@ -54,16 +73,48 @@ class Mapper:
     ) -> list[Encoded]:
         """Map entries, fetched at ``observed``, to requests in the given order; gaps follow them.
 
-        Equal calls give equal bytes. Nothing an entry holds makes it raise.
+        Equal calls give equal bytes. Nothing an entry holds makes it raise. Where the app's rules
+        drop or join entries, every request names the uids it speaks for.
         """
-        entries = (self._map(one, observed) for one in found)
+        entries: Iterable[Mapped]
+        if self._shaper is None:
+            entries = (self._map(one, observed) for one in found)
+        else:
+            entries = self._map_shaped(self._shaper, found, observed)
         mapped = chain(entries, (self._map_gap(gap, observed) for gap in gaps))
-        return encode(mapped, max_records=self._max_records, max_size=self._max_size)
+        requests = encode(mapped, max_records=self._max_records, max_size=self._max_size)
+        return [ALL_DROPPED] if found and not requests else requests
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Entries dropped or changed so far, by rule; those of journaled appends only."""
+        return self._shaper.counts.snapshot if self._shaper else _NO_COUNTS
+
+    def settle(self) -> Mapping[str, int]:
+        """Count what the last `encode` did, since its append is journaled, and return that."""
+        return self._shaper.counts.settle() if self._shaper else _NO_COUNTS
 
     def _map(self, found: Identified, observed: Tick) -> Mapped:
         reading = read(found.entry)
         record = log_record(found, reading, observed, self._stderr)
         return Mapped(self._origins.of(reading), record)
 
+    def _map_shaped(
+        self, shaper: Shaper, found: Sequence[Identified], observed: Tick
+    ) -> Iterator[Mapped]:
+        counted = shaper.counts.propose()
+        for shaped in shaper.shape(found, counted):
+            yield self._map_one(shaped, observed, counted)
+
+    def _map_one(self, shaped: Shaped, observed: Tick, counted: Counter[str]) -> Mapped:
+        reading = read(shaped.found.entry)
+        record = log_record(shaped.found, reading, observed, self._stderr, shaped.extra)
+        origin = self._origins.of(reading)
+        pruned = self._names is not None and self._names.prune(record)
+        if (pruned or origin.reduced) and "drop_attributes" not in shaped.rules:
+            counted["drop_attributes"] += 1
+        return Mapped(origin, record, shaped.uids)
+
     def _map_gap(self, gap: Gap, observed: Tick) -> Mapped:
-        return Mapped(self._origins.of(_NOTHING), gap_record(self._app, gap, observed))
+        speaks_for = () if self._shaper and self._shaper.rules.selective else None
+        return Mapped(self._origins.of(_NOTHING), gap_record(self._app, gap, observed), speaks_for)

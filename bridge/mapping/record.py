@@ -8,6 +8,7 @@ from typing import Final, cast
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 
 from bridge.mapping.attributes import field_attributes, label_attributes
+from bridge.mapping.extra import JSON_MARK, NOTHING, RESERVED, Extra
 from bridge.mapping.json_text import json_text
 from bridge.mapping.reading import Reading, envelope
 from bridge.mapping.severity import iostream, severity_number, severity_text
@@ -22,7 +23,9 @@ _LAST_TICK: Final[Tick] = ((1 << 64) - 1) // _NANOSECONDS
 """OTLP counts nanoseconds from 1970 in 64 bits, and 0 means unknown."""
 
 
-def log_record(found: Identified, reading: Reading, observed: Tick, stderr: int) -> LogRecord:
+def log_record(
+    found: Identified, reading: Reading, observed: Tick, stderr: int, extra: Extra = NOTHING
+) -> LogRecord:
     """Map one entry.
 
     Args:
@@ -30,10 +33,11 @@ def log_record(found: Identified, reading: Reading, observed: Tick, stderr: int)
         reading: the same entry, read.
         observed: when it was fetched.
         stderr: the severity number of ``STDERR``.
+        extra: what the app's shaping adds.
     """
     level = reading.fields.get("level")
     time = _time(reading)
-    inner = envelope(reading.message)
+    inner = extra.fields or envelope(reading.message)
     trace = trace_context(reading.labels)
     traceback = find_traceback(reading.labels, reading.message, inner)
     record = LogRecord()
@@ -41,7 +45,7 @@ def log_record(found: Identified, reading: Reading, observed: Tick, stderr: int)
     record.observed_time_unix_nano = observed * _NANOSECONDS
     record.severity_text = printable(severity_text(level))
     record.severity_number = cast("SeverityNumber.ValueType", severity_number(level, stderr=stderr))
-    put_text(record.body, _body(reading.message))
+    put_text(record.body, body_of(reading.message))
     _put_trace(record, trace or trace_context(inner))
     told = _told(trace, traceback)
     put_attributes(record.attributes, _own_attributes(found, level))
@@ -49,7 +53,9 @@ def log_record(found: Identified, reading: Reading, observed: Tick, stderr: int)
     put_attributes(record.attributes, field_attributes(reading))
     if traceback is not None:
         put_attributes(record.attributes, traceback.attributes())
-    put_attributes(record.attributes, _marks(found, reading, time))
+    put_attributes(record.attributes, _marks(found, reading, time, extra.original))
+    if extra is not NOTHING:
+        _put_extra(record, extra, trace, traceback)
     return record
 
 
@@ -61,7 +67,7 @@ def _time(reading: Reading) -> Tick | None:
     return None
 
 
-def _body(message: Json) -> str:
+def body_of(message: Json) -> str:
     """The message; compact JSON where it is not a string.
 
     Without a message the body is empty rather than absent: some backends drop a record that has
@@ -92,11 +98,40 @@ def _own_attributes(found: Identified, level: Json) -> Iterator[tuple[str, Json]
         yield "log.iostream", stream
 
 
-def _marks(found: Identified, reading: Reading, time: Tick | None) -> Iterator[tuple[str, Json]]:
+def _marks(
+    found: Identified, reading: Reading, time: Tick | None, original: str | None
+) -> Iterator[tuple[str, Json]]:
     """What the record could not say otherwise: another ``timestamp``, and a broken contract."""
     timestamp = reading.fields.get("timestamp")
     if time != reading.tick and timestamp is not None:
         yield "fal.timestamp", timestamp
     if reading.faults:
         yield "fal.malformed", "; ".join(reading.faults)
-        yield "log.record.original", json_text(found.entry.raw)
+        yield "log.record.original", json_text(found.entry.raw) if original is None else original
+
+
+def _put_extra(
+    record: LogRecord, extra: Extra, trace: TraceContext | None, traceback: Traceback | None
+) -> None:
+    """Add what shaping adds. Keys stay unique: a JSON field whose name is taken says whose it is.
+
+    Left out is what the record says completely by its trace ids and its exception.
+    """
+    put_attributes(record.attributes, extra.attributes.items())
+    if not extra.fields:
+        return
+    told = set(extra.said)
+    inner = None if trace else trace_context(extra.fields)
+    if inner is not None:
+        told |= inner.keys
+    if traceback is not None and traceback.stacktrace == extra.fields.get("traceback"):
+        told.add("traceback")
+    taken = {pair.key for pair in record.attributes}
+    for key, value in extra.fields.items():
+        if key in told:
+            continue
+        name = f"{extra.prefix}{key}"
+        while name in taken or name in RESERVED:
+            name = f"{JSON_MARK}{name}"
+        taken.add(name)
+        put_attributes(record.attributes, ((name, value),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -37,25 +37,36 @@ _CACHED: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A resource, and its encoded bytes, which tell one origin from another."""
+    """A resource, and its encoded bytes, which tell one origin from another.
+
+    ``reduced`` says that a rule left something out of it.
+    """
 
     resource: Resource
     encoded: bytes
+    reduced: bool = False
 
 
 class Origins:
     """Makes the origin of each entry of one app.
 
     Later ones win: constants, what the entry says, ``service`` as ``service.name``, the app's
-    configured ``resource``. ``fallback`` names an entry that does not name its app.
+    configured ``resource``. ``fallback`` names an entry that does not name its app. ``left_out``
+    tells the names that an entry's own attributes must not have.
     """
 
     def __init__(
-        self, *, service: str | None, fallback: str, resource: Mapping[str, Scalar]
+        self,
+        *,
+        service: str | None,
+        fallback: str,
+        resource: Mapping[str, Scalar],
+        left_out: Callable[[str], bool] | None = None,
     ) -> None:
         self._fixed: dict[str, Scalar] = {**({_SERVICE_NAME: service} if service else {})}
         self._fixed.update(resource)
         self._fallback = fallback
+        self._left_out = left_out
         self._origin = lru_cache(_CACHED)(self._build)
 
     def of(self, reading: Reading) -> Origin:
@@ -67,9 +78,13 @@ class Origins:
         for names, value in zip(_NAMES, identity, strict=True):
             if value is not None:
                 attributes.update(dict.fromkeys(names, value))
+        kept = attributes
+        if self._left_out is not None:
+            kept = {name: v for name, v in attributes.items() if not self._left_out(name)}
         resource = Resource()
-        put_attributes(resource.attributes, (attributes | self._fixed).items())
-        return Origin(resource, resource.SerializeToString(deterministic=True))
+        put_attributes(resource.attributes, (kept | self._fixed).items())
+        encoded = resource.SerializeToString(deterministic=True)
+        return Origin(resource, encoded, reduced=len(kept) < len(attributes))
 
 
 def _identity(reading: Reading) -> Iterator[str | None]:

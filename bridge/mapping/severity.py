@@ -48,6 +48,11 @@ def severity_number(level: Json, *, stderr: int) -> int:
     return _NUMBERS.get(name, UNSPECIFIED)
 
 
+def is_level(level: Json) -> bool:
+    """Whether it is a level, or a stream in place of one, that we know."""
+    return (name := _name(level)) in _NUMBERS or name in _STREAMS
+
+
 def iostream(level: Json) -> str | None:
     """The value of ``log.iostream`` where the level names an output stream."""
     return _STREAMS.get(_name(level))

@@ -20,6 +20,7 @@ from bridge.settings.sections import (
     Syslog,
     Tls,
 )
+from bridge.settings.shaping import Shape
 from bridge.settings.units import (
     Start,
     StartAt,
@@ -46,6 +47,7 @@ __all__ = [
     "Otlp",
     "Poll",
     "Settings",
+    "Shape",
     "Start",
     "StartAt",
     "StartBack",

@@ -18,7 +18,8 @@ from pydantic_core import ErrorDetails
 
 from bridge.errors import ConfigError
 from bridge.settings.document import Place, Problem
-from bridge.settings.sections import DESTINATION_TYPES, Section, Settings
+from bridge.settings.section import Section
+from bridge.settings.sections import DESTINATION_TYPES, Settings
 
 _SIMPLE_KEY: Final = re.compile(r"[\w-]+\Z")
 _SHOWN: Final = 32
@@ -198,4 +199,6 @@ def _shown(details: ErrorDetails, path: Place, origins: Origins) -> str:
 
 
 def _secret(path: Place) -> bool:
+    if path[0:1] == ("apps",) and "shape" in path:  # a pattern may quote what it is to hide
+        return path[-1] in ("pattern", "replacement", "message") or "attributes" in path
     return path == ("fal", "key") or (path[0:1] == ("destinations",) and "headers" in path)

@@ -71,6 +71,12 @@ _HEADINGS: Final = {
     "destinations": ("destinations: a list of", ""),
     "admin": ("admin", "Admin"),
 }
+_SHAPE: Final = (
+    ("`shape` of an app", "Shape"),
+    ("`drop` of a shape: a list of", "Drop"),
+    ("`sample` of a shape: a list of", "Sample"),
+    ("`mask` of a shape: a list of", "Mask"),
+)
 _DESTINATIONS: Final = (
     ("`type: otlp`", "Otlp"),
     ("`tls` of an otlp or syslog destination", "Tls"),
@@ -111,6 +117,7 @@ def markdown() -> str:
         parts.append(f"## `{key}`{heading.removeprefix(key)}\n")
         if definition:
             parts.append(_section(schema["$defs"][definition]))
+            parts += _sections(schema, _SHAPE if key == "apps" else ())
         else:
             parts.append(f"{schema['properties'][key]['description']}\n")
             parts += _destinations(schema["$defs"])
@@ -125,6 +132,10 @@ def _destinations(definitions: dict[str, Json]) -> Iterator[str]:
     yield f"### every destination\n\n{_section(shared)}"
     for name, definition in _DESTINATIONS:
         yield f"### {name}\n\n{_section(definitions[definition], shared['properties'])}"
+
+
+def _sections(schema: dict[str, Json], listed: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"### {name}\n\n{_section(schema['$defs'][key])}" for name, key in listed]
 
 
 def _section(definition: dict[str, Json], without: Collection[str] = ()) -> str:

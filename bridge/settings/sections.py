@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     PrivateAttr,
@@ -30,9 +28,10 @@ from pydantic import (
 
 from bridge.model import Filter
 from bridge.settings.keys import FileKey, FixedKey, KeySource
+from bridge.settings.section import NUMBER, Level, Section
+from bridge.settings.shaping import Shape
 from bridge.settings.units import Bytes, FirstStart, Seconds, StartBack
 
-LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 BASE_URLS: Final = {"rest": "https://rest.alpha.fal.ai", "platform": "https://api.fal.ai"}
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _LOGS_PATH: Final = "/v1/logs"
@@ -64,17 +63,6 @@ def _scalar(value: object) -> object:
     if isinstance(value, int) and value not in _INT64:
         raise ValueError("must fit in 64 bits; quote it to make it text")
     return value
-
-
-def _no_boolean(value: object) -> object:
-    # Python counts true as 1; nobody who writes true for a number means that.
-    if isinstance(value, bool):
-        raise ValueError("must be a number")  # noqa: TRY004 - pydantic's protocol
-    return value
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
 
 
 def _comma_list(value: object) -> object:
@@ -176,21 +164,10 @@ def _listen(text: str) -> str:
     return text
 
 
-_NUMBER: Final = BeforeValidator(_no_boolean)
 Text = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_as_text)]
 Name = Annotated[Text, AfterValidator(_printable)]
 Url = Annotated[str, AfterValidator(_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
-Level = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
-    BeforeValidator(_upper),
-    WithJsonSchema(
-        {
-            "x-type": ", ".join(f"`{level}`" for level in LEVELS),
-            "enum": [*LEVELS, *map(str.lower, LEVELS)],
-        }
-    ),
-]
 LabelValue = Annotated[
     str,
     BeforeValidator(_as_text),
@@ -235,25 +212,6 @@ Facility = Literal[
     "local6",
     "local7",
 ]
-
-
-class Section(BaseModel):
-    """A mapping of the config file: frozen, no unknown keys, null means the default."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-        validate_default=False,
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
 
 
 class Fal(Section):
@@ -316,6 +274,8 @@ class App(Section):
     """Where the very first start begins: `now`, a duration back, or an ISO 8601 time."""
     resource: Mapping[Text, Scalar] = {}
     """Resource attributes to add to its entries, or to put in place of derived ones."""
+    shape: Shape = Shape()
+    """What is done to its entries before they are stored, see below and docs/shaping.md."""
 
     @property
     def filter(self) -> Filter:
@@ -342,7 +302,7 @@ class Poll(Section):
         json_schema_extra={"default": "15s"},
     )
     """The most an idle app waits; no less than `interval`."""
-    page_size: Annotated[int, _NUMBER, Field(ge=1, le=100_000)] = 1_000
+    page_size: Annotated[int, NUMBER, Field(ge=1, le=100_000)] = 1_000
     """Entries asked for in one request; the API may give fewer."""
     late_sweeps: Annotated[
         tuple[Annotated[Seconds, Field(gt=0)], ...],
@@ -350,9 +310,9 @@ class Poll(Section):
         Field(json_schema_extra={"default": ["15s", "2m", "15m"]}),
     ] = (15.0, 120.0, 900.0)
     """Ages at which every stretch of time is read again for entries that became visible late."""
-    requests_per_second: Annotated[float, _NUMBER, Field(gt=0, allow_inf_nan=False)] = 5.0
+    requests_per_second: Annotated[float, NUMBER, Field(gt=0, allow_inf_nan=False)] = 5.0
     """The request budget of the whole account."""
-    concurrency: Annotated[int, _NUMBER, Field(ge=1, le=1_000)] = 4
+    concurrency: Annotated[int, NUMBER, Field(ge=1, le=1_000)] = 4
     """Requests at the same time, for the whole account."""
 
     @model_validator(mode="after")
@@ -493,7 +453,7 @@ class Syslog(Selecting):
     """For `tls://` and `relps://`; see below."""
     framing: Literal["octet-counting", "lf"] = "octet-counting"
     """How messages are told apart over `tcp://` and `tls://`."""
-    window: Annotated[int, _NUMBER, Field(ge=1, le=65_536)] = 128
+    window: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 128
     """Messages that may be unacknowledged over RELP."""
     max_message_bytes: Annotated[Bytes, Field(ge=1_024)] = Field(
         default=8_000, json_schema_extra={"default": 8_000}

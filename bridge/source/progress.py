@@ -25,6 +25,7 @@ from bridge.source.known_gaps import KnownGaps
 from bridge.source.retention import Retention
 from bridge.source.schedule import Slice
 from bridge.source.server_clock import ServerClock
+from bridge.source.shaped import ShapedTally
 from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Patience, Trouble
 from bridge.source.walk import Walk
@@ -51,6 +52,7 @@ class Progress:
         *,
         journal: Journal,
         encode: Callable[[Sequence[Identified], Tick, Sequence[Gap]], Sequence[Encoded]],
+        shaped: ShapedTally,
         retention: Retention,
         time: ServerClock,
         clock: Clock,
@@ -65,6 +67,7 @@ class Progress:
         self._app = app
         self._journal = journal
         self._encode = encode
+        self._shaped = shaped
         self._retention = retention
         self._time = time
         self._clock = clock
@@ -178,4 +181,5 @@ class Progress:
                 await self._clock.sleep(patience.after(error))
             else:
                 self._trouble.over()
+                self._shaped.stored()
                 return appended

@@ -7,7 +7,7 @@ await: what is not journaled is read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -33,6 +33,7 @@ from bridge.source.progress import Progress
 from bridge.source.reader import Reader
 from bridge.source.retention import Retention
 from bridge.source.schedule import Looks, Pace, Slice
+from bridge.source.shaped import ShapedTally
 from bridge.source.sweeper import Sweeper
 from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Patience
@@ -102,7 +103,9 @@ class Tailer:
         clock: Clock,
         random: Random,
         emit: Emit,
+        settle: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        """``settle`` is called after each append and returns what its rules did to entries."""
         self.name = spec.name
         self._spec = spec
         self._account = account
@@ -124,6 +127,7 @@ class Tailer:
             spec.name,
             journal=journal,
             encode=encode,
+            shaped=ShapedTally(spec.name, settle, clock=clock, emit=emit),
             retention=self._retention,
             time=account.time,
             clock=clock,

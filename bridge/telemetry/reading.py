@@ -162,6 +162,20 @@ class LateEntriesFound(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EntriesShaped(Event):
+    """An app's own rules dropped or changed entries; ``counts`` are (rule, entries)."""
+
+    app: str
+    counts: tuple[tuple[str, int], ...]
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        told = ", ".join(f"{rule} {entries:,}" for rule, entries in self.counts)
+        return f"{self.app}: entries shaped by rule: {told}"
+
+
+@dataclass(frozen=True, slots=True)
 class GapFound(Event):
     """A stretch cannot be proved complete; it is recorded, and told downstream by one record."""
 

@@ -26,7 +26,7 @@ from bridge.simulator.otlp_backend import BackendConfig, OtlpBackend
 from bridge.simulator.transport import CoreTransport
 from bridge.source.rest import RestApi
 from bridge.telemetry import Event
-from bridge.telemetry.reading import AppTroubled
+from bridge.telemetry.reading import AppTroubled, EntriesShaped
 from bridge.telemetry.service import HungUp, InternalError, Progress
 from bridge.timestamps import format_tick
 
@@ -130,6 +130,40 @@ def test_once_delivers_everything_everywhere_and_ends(stage: Stage) -> None:
     assert stage.play(lambda bridge: bridge.run_once(300)) == []
     assert len(stage.arrived("first")) == 20
     assert stage.arrived("first") == stage.arrived("second")
+
+
+def test_an_app_s_shape_is_applied_and_told(stage: Stage) -> None:
+    """What is stored and sent is masked, for the app that asks for it."""
+    stage.config["apps"][0]["shape"] = {"mask": [{"pattern": "(one) [0-9]+", "replacement": "\\1"}]}
+    assert stage.play(lambda bridge: bridge.run_once(300)) == []
+    assert {m for m in stage.arrived("first") if m.startswith("one")} == {"one"}
+    assert len({m for m in stage.arrived("first") if m.startswith("two")}) == 10
+    assert stage.told(EntriesShaped) == [EntriesShaped("one", (("mask[0]", 10),))]
+
+
+def test_what_a_shape_drops_is_known_and_never_sent(stage: Stage) -> None:
+    """Read again, it is known; what is joined arrives as one record; nothing is repeated."""
+    stage.config["apps"][0]["shape"] = {
+        "drop": [{"message": "one [0-9]$"}],
+        "join_tracebacks": True,
+    }
+    lines = ["Traceback (most recent call last):", '  File "a.py", line 1, in <module>', "E: x"]
+    for n, line in enumerate(lines):
+        stage.write("one", line, NOON - 30 * SECOND + n)
+    for _ in range(2):
+        assert stage.play(lambda bridge: bridge.run_once(300)) == []
+    mine = [m for m in stage.arrived("first") if not m.startswith("two")]
+    assert mine == ["\n".join(lines), *(f"one {n}" for n in range(10, 20, 2))]
+    assert len(stage.backends["first"].records) == len(mine) + 10
+
+
+def test_an_app_of_which_all_is_dropped_moves_on(stage: Stage) -> None:
+    """Nothing to send is no failure: the position moves, and a re-read drops nothing twice."""
+    stage.config["apps"][0]["shape"] = {"drop": [{"message": "one"}]}
+    for _ in range(2):
+        assert stage.play(lambda bridge: bridge.run_once(300)) == []
+    assert {m.split()[0] for m in stage.arrived("first")} == {"two"}
+    assert stage.told(EntriesShaped) == [EntriesShaped("one", (("drop[0]", 10),))]
 
 
 def test_once_names_what_stands_in_the_way(stage: Stage) -> None:

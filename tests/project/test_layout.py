@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps"})
+_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps", "patterns"})
 _LOW = frozenset({"mapping", "journal", "destinations", "telemetry"})
 _HIGH = frozenset({"source", "delivery", "admin"})
 _BELOW_APP = _BASE | {"payload", "settings"} | _LOW | _HIGH
@@ -20,9 +20,10 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "timestamps": frozenset({"model", "errors"}),
     "gaps": frozenset({"model", "timestamps"}),
+    "patterns": frozenset(),
     "clock": frozenset({"model", "errors"}),
     "payload": _BASE,
-    "settings": frozenset({"model", "errors", "timestamps"}),
+    "settings": frozenset({"model", "errors", "timestamps", "patterns"}),
     "simulator": _BASE | {"payload"},
     **dict.fromkeys(_LOW, _BASE | {"payload"}),
     **dict.fromkeys(_HIGH, _BASE | {"payload"} | _LOW),
@@ -36,7 +37,9 @@ _PURE = (
     "payload.py",
     "timestamps.py",
     "gaps.py",
+    "patterns.py",
     "mapping/*.py",
+    "mapping/shaping/*.py",
     "source/walk.py",
     "source/fingerprint.py",
     "source/schedule.py",

@@ -1,0 +1,71 @@
+"""A message that is a JSON object, taken apart without losing anything of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.model import Json
+
+MAX_LENGTH: Final = 1 << 18
+MAX_FIELDS: Final = 128
+MAX_DEPTH: Final = 16
+_TEXT_KEYS: Final = ("message", "msg", "event")
+
+
+class _NotWhole(ValueError):
+    """Decoding it would lose something."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonMessage:
+    """The fields of a message. ``text_key`` is the one that says it in words, if one does."""
+
+    fields: Mapping[str, Json]
+    text_key: str | None
+
+    @property
+    def text(self) -> str | None:
+        """The message in words."""
+        return self.fields[self.text_key] if self.text_key else None
+
+
+def json_message(message: str) -> JsonMessage | None:
+    """Read a message as one JSON object.
+
+    None where it is none, and where it is too large (`MAX_LENGTH` characters, `MAX_FIELDS` fields,
+    `MAX_DEPTH` levels) or has a key twice: then the message stays as it is.
+    """
+    if len(message) > MAX_LENGTH or message.lstrip()[:1] != "{" or message.rstrip()[-1:] != "}":
+        return None
+    try:
+        fields = json.loads(message, object_pairs_hook=_object, parse_float=_number)
+    except (ValueError, RecursionError):
+        return None
+    if not fields or len(fields) > MAX_FIELDS or not _shallow(fields, MAX_DEPTH):
+        return None
+    text_key = next((k for k in _TEXT_KEYS if fields.get(k) and isinstance(fields[k], str)), None)
+    return JsonMessage(fields, text_key)
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _NotWhole
+    return made
+
+
+def _number(text: str) -> float | str:
+    """A number; as text where 64 bits cannot hold its size."""
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _shallow(value: Json, depth: int) -> bool:
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_shallow(member, depth - 1) for member in inner)
+    return True
