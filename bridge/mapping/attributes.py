@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from bridge.mapping.json_text import json_text
-from bridge.mapping.reading import Reading
+from bridge.mapping.reading import Reading, is_plain
 from bridge.mapping.resource import RESOURCE_FIELDS, RESOURCE_LABELS
-from bridge.mapping.values import is_plain
+from bridge.mapping.wire import attribute
 from bridge.model import Json
-from bridge.timestamps import parse_tick
 
 _RECORD_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "fal_request_id": ("faas.invocation_id", "fal.request.id"),
@@ -22,23 +22,38 @@ _RECORD_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "fal_public_logs": ("fal.public_logs",),
     "app_id": ("fal.app_id",),
 }
-_REPEATING_LABELS: Final = frozenset({"app", "level", "message"})
+_PERHAPS_REPEATING: Final = frozenset({"app", "level", "message", "logged_at"})
+_CACHED: Final = 8_192
+_LONGEST_CACHED: Final = 128
 _MAPPED_FIELDS: Final = frozenset({"timestamp", "level", "message", "labels"})
 
 
-def label_attributes(reading: Reading, told: Collection[str]) -> Iterator[tuple[str, Json]]:
+def label_attributes(reading: Reading, told: Collection[str]) -> Iterator[bytes]:
     """Every label under its convention's name, or else ``fal.label.<key>``.
 
     Left out are labels ``told`` elsewhere on the record, those the resource says, and those that
     repeat the entry's own fields.
     """
     for key, value in reading.labels.items():
-        names = _RECORD_LABELS.get(key)
-        if names is not None:
-            for name in names:
-                yield name, value
-        elif not (key in told or _in_resource(key, value) or _repeats(key, value, reading)):
-            yield f"fal.label.{key}", value
+        if key in _PERHAPS_REPEATING and _repeats(key, value, reading):
+            continue
+        if key in told and key not in _RECORD_LABELS:
+            continue
+        if type(value) is str and len(value) <= _LONGEST_CACHED:
+            yield _text_label(key, value)
+        else:
+            yield _label(key, value)
+
+
+def _label(key: str, value: Json) -> bytes:
+    """The attributes that one label makes; none for what the resource says."""
+    names = _RECORD_LABELS.get(key)
+    if names is not None:
+        return b"".join([attribute(name, value) for name in names])
+    return b"" if _in_resource(key, value) else attribute(f"fal.label.{key}", value)
+
+
+_text_label = lru_cache(_CACHED)(_label)
 
 
 def field_attributes(reading: Reading) -> Iterator[tuple[str, Json]]:
@@ -56,8 +71,8 @@ def _in_resource(key: str, value: Json) -> bool:
 
 def _repeats(key: str, value: Json, reading: Reading) -> bool:
     if key == "logged_at":
-        return reading.tick is not None and parse_tick(value) == reading.tick
-    return key in _REPEATING_LABELS and _equal(value, reading.fields.get(key))
+        return reading.tick is not None and reading.logged_at == reading.tick
+    return _equal(value, reading.fields.get(key))
 
 
 def _equal(one: Json, other: Json) -> bool:

@@ -16,7 +16,7 @@ from bridge.model import Encoded, Gap, Identified, Tick
 
 MAX_RECORDS: Final = 1000
 MAX_SIZE: Final = 1 << 20
-_NOTHING: Final = Reading({}, {}, None, None, ())
+_NOTHING: Final = Reading({}, {}, None, None, None, ())
 
 
 class Mapper:
@@ -63,7 +63,7 @@ class Mapper:
     def _map(self, found: Identified, observed: Tick) -> Mapped:
         reading = read(found.entry)
         record = log_record(found, reading, observed, self._stderr)
-        return Mapped(self._origins.of(reading), record)
+        return self._origins.of(reading), record
 
     def _map_gap(self, gap: Gap, observed: Tick) -> Mapped:
-        return Mapped(self._origins.of(_NOTHING), gap_record(self._app, gap, observed))
+        return self._origins.of(_NOTHING), gap_record(self._app, gap, observed)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-
 from bridge.mapping.json_text import json_text
-from bridge.mapping.reading import Reading
-from bridge.mapping.values import is_plain, printable, put_attributes
+from bridge.mapping.reading import Reading, is_plain
+from bridge.mapping.wire import framed, key_value, printable, tag
 from bridge.model import Json
 
 Scalar: TypeAlias = str | int | float | bool
@@ -32,19 +29,12 @@ RESOURCE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "fal_user_nickname": ("fal.user.nickname",),
 }
 _NAMES: Final = (*RESOURCE_FIELDS.values(), *RESOURCE_LABELS.values())
+_ATTRIBUTE: Final = tag(1)
 _CACHED: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A resource, and its encoded bytes, which tell one origin from another."""
-
-    resource: Resource
-    encoded: bytes
-
-
 class Origins:
-    """Makes the origin of each entry of one app.
+    """Makes the origin of each entry of one app: its encoded ``Resource``.
 
     Later ones win: constants, what the entry says, ``service`` as ``service.name``, the app's
     configured ``resource``. ``fallback`` names an entry that does not name its app.
@@ -58,29 +48,24 @@ class Origins:
         self._fallback = fallback
         self._origin = lru_cache(_CACHED)(self._build)
 
-    def of(self, reading: Reading) -> Origin:
+    def of(self, reading: Reading) -> bytes:
         """The origin of an entry."""
-        return self._origin(tuple(_identity(reading)))
+        fields, labels = reading.fields, reading.labels
+        identity = [fields.get(key) for key in RESOURCE_FIELDS]
+        identity += [labels.get(key) for key in RESOURCE_LABELS]
+        return self._origin(*map(_word, identity))
 
-    def _build(self, identity: tuple[str | None, ...]) -> Origin:
+    def _build(self, *identity: str | None) -> bytes:
         attributes: dict[str, Scalar] = {_SERVICE_NAME: self._fallback, **_CONSTANTS}
         for names, value in zip(_NAMES, identity, strict=True):
             if value is not None:
                 attributes.update(dict.fromkeys(names, value))
-        resource = Resource()
-        put_attributes(resource.attributes, (attributes | self._fixed).items())
-        return Origin(resource, resource.SerializeToString(deterministic=True))
-
-
-def _identity(reading: Reading) -> Iterator[str | None]:
-    for key in RESOURCE_FIELDS:
-        yield _word(reading.fields.get(key))
-    for key in RESOURCE_LABELS:
-        yield _word(reading.labels.get(key))
+        every = (attributes | self._fixed).items()
+        return b"".join([framed(_ATTRIBUTE, key_value(key, value)) for key, value in every])
 
 
 def _word(value: Json) -> str | None:
     """A value as one text, for these conventions are of type string; None if it is none."""
-    if not is_plain(value):
-        return None
-    return printable(value) if isinstance(value, str) else json_text(value)
+    if type(value) is str:
+        return printable(value) or None
+    return json_text(value) if is_plain(value) else None
