@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -22,27 +22,30 @@ _RECORD_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "fal_public_logs": ("fal.public_logs",),
     "app_id": ("fal.app_id",),
 }
-_PERHAPS_REPEATING: Final = frozenset({"app", "level", "message", "logged_at"})
-_CACHED: Final = 8_192
-_LONGEST_CACHED: Final = 128
+_PERHAPS_REPEATING: Final = ("app", "level", "message", "logged_at")
+_CACHED: Final = 4_096
+_LONGEST_CACHED: Final = 2_048
+"""Of all labels of an entry together."""
 _MAPPED_FIELDS: Final = frozenset({"timestamp", "level", "message", "labels"})
+_NAMED_FIELDS: Final = _MAPPED_FIELDS.union(RESOURCE_FIELDS)
 
 
-def label_attributes(reading: Reading, told: Collection[str]) -> Iterator[bytes]:
+def label_attributes(reading: Reading, told: Collection[str]) -> bytes:
     """Every label under its convention's name, or else ``fal.label.<key>``.
 
     Left out are labels ``told`` elsewhere on the record, those the resource says, and those that
     repeat the entry's own fields.
     """
-    for key, value in reading.labels.items():
-        if key in _PERHAPS_REPEATING and _repeats(key, value, reading):
-            continue
-        if key in told and key not in _RECORD_LABELS:
-            continue
-        if type(value) is str and len(value) <= _LONGEST_CACHED:
-            yield _text_label(key, value)
-        else:
-            yield _label(key, value)
+    labels = reading.labels.copy()
+    for key in _PERHAPS_REPEATING:
+        if key in labels and _repeats(key, labels[key], reading):
+            del labels[key]
+    for key in told:
+        if key not in _RECORD_LABELS:
+            labels.pop(key, None)
+    # Most labels are short texts that come again and again.
+    short = reading.words is not None and len(reading.words) <= _LONGEST_CACHED
+    return b"".join(map(_known_label if short else _label, labels.keys(), labels.values()))
 
 
 def _label(key: str, value: Json) -> bytes:
@@ -53,16 +56,23 @@ def _label(key: str, value: Json) -> bytes:
     return b"" if _in_resource(key, value) else attribute(f"fal.label.{key}", value)
 
 
-_text_label = lru_cache(_CACHED)(_label)
+_known_label = lru_cache(_CACHED)(_label)
 
 
 def field_attributes(reading: Reading) -> Iterator[tuple[str, Json]]:
     """Every field that the API's document does not name, or that its mapping cannot take."""
-    for key, value in reading.fields.items():
+    fields = reading.fields
+    if _NAMED_FIELDS.issuperset(fields) and _are_texts(map(fields.get, RESOURCE_FIELDS)):
+        return
+    for key, value in fields.items():
         if key in _MAPPED_FIELDS:
             continue
         if key not in RESOURCE_FIELDS or not (is_plain(value) or value in (None, "")):
             yield f"fal.entry.{key}", value
+
+
+def _are_texts(values: Iterable[Json]) -> bool:
+    return {*map(type, values)} == {str}
 
 
 def _in_resource(key: str, value: Json) -> bool:

@@ -16,7 +16,7 @@ from bridge.model import Encoded, Gap, Identified, Tick
 
 MAX_RECORDS: Final = 1000
 MAX_SIZE: Final = 1 << 20
-_NOTHING: Final = Reading({}, {}, None, None, None, ())
+_NOTHING: Final = Reading({}, {}, None, None, None, "", ())
 
 
 class Mapper:

@@ -15,13 +15,16 @@ class Reading(Struct, frozen=True, gc=False):
     """An entry's parts: objects where the API promises them, with what was wrong in ``faults``.
 
     ``tick`` is the entry's own ``timestamp``, never one it borrowed; ``logged_at`` is the label.
+    ``words`` are the values of all labels, a line break between each two, to search in or to
+    measure at once; None where one is no text.
     """
 
-    fields: Mapping[str, Json]
-    labels: Mapping[str, Json]
+    fields: dict[str, Json]
+    labels: dict[str, Json]
     message: Json
     tick: Tick | None
     logged_at: Tick | None
+    words: str | None
     faults: tuple[str, ...]
 
 
@@ -29,13 +32,21 @@ def read(entry: Entry) -> Reading:
     """Read an entry; one that is not an object is all message."""
     raw = entry.raw
     if not isinstance(raw, dict):
-        return Reading({}, {}, raw, None, None, ("entry is not an object",))
+        return Reading({}, {}, raw, None, None, "", ("entry is not an object",))
     labels = raw.get("labels")
     faults = _faults(entry.tick, labels)
     if not isinstance(labels, dict):
-        return Reading(raw, {}, raw.get("message"), entry.tick, None, faults)
+        return Reading(raw, {}, raw.get("message"), entry.tick, None, "", faults)
     logged_at = parse_again(labels.get("logged_at"), raw.get("timestamp"), entry.tick)
-    return Reading(raw, labels, raw.get("message"), entry.tick, logged_at, faults)
+    words = _words(labels)
+    return Reading(raw, labels, raw.get("message"), entry.tick, logged_at, words, faults)
+
+
+def _words(labels: Mapping[str, Json]) -> str | None:
+    try:
+        return "\n".join(labels.values())
+    except TypeError:
+        return None
 
 
 def envelope(message: Json) -> Mapping[str, Json]:

@@ -55,14 +55,14 @@ def log_record(found: Identified, reading: Reading, observed: Tick, stderr: int)
     time = _time(reading)
     inner = envelope(reading.message)
     trace = trace_context(reading.labels)
-    traceback = find_traceback(reading.labels, reading.message, inner)
+    traceback = find_traceback(reading, inner)
     told = _told(trace, traceback)
     known = type(level) is str and len(level) <= _LONGEST_LEVEL
     severity, stream = (_severity_of_known if known else _severity)(level, stderr)
     parts = [
         _UID_BEFORE + found.uid.hex().encode(),
         stream,
-        *label_attributes(reading, told),
+        label_attributes(reading, told),
         attributes(field_attributes(reading)),
         b"" if traceback is None else attributes(traceback.attributes()),
         attributes(_marks(found, reading, time)),

@@ -46,20 +46,25 @@ class Origins:
         self._fixed: dict[str, Scalar] = {**({_SERVICE_NAME: service} if service else {})}
         self._fixed.update(resource)
         self._fallback = fallback
-        self._origin = lru_cache(_CACHED)(self._build)
+        self._origin = lru_cache(_CACHED, typed=True)(self._build)
 
     def of(self, reading: Reading) -> bytes:
         """The origin of an entry."""
-        fields, labels = reading.fields, reading.labels
-        identity = [fields.get(key) for key in RESOURCE_FIELDS]
-        identity += [labels.get(key) for key in RESOURCE_LABELS]
-        return self._origin(*map(_word, identity))
+        identity = [
+            *map(reading.fields.get, RESOURCE_FIELDS),
+            *map(reading.labels.get, RESOURCE_LABELS),
+        ]
+        try:
+            return self._origin(*identity)
+        except TypeError:  # a list or an object, which no cache takes
+            return self._build(*identity)
 
-    def _build(self, *identity: str | None) -> bytes:
+    def _build(self, *identity: Json) -> bytes:
         attributes: dict[str, Scalar] = {_SERVICE_NAME: self._fallback, **_CONSTANTS}
         for names, value in zip(_NAMES, identity, strict=True):
-            if value is not None:
-                attributes.update(dict.fromkeys(names, value))
+            word = _word(value)
+            if word is not None:
+                attributes.update(dict.fromkeys(names, word))
         every = (attributes | self._fixed).items()
         return b"".join([framed(_ATTRIBUTE, key_value(key, value)) for key, value in every])
 
