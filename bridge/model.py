@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
+from msgspec import Struct
+
 Tick: TypeAlias = int
 Json: TypeAlias = Any
 
@@ -50,9 +52,10 @@ class Query:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, gc=False):
     """One log entry as the API gave it.
+
+    There are as many as lines of logs, so it is a struct that costs a tenth of a dataclass.
 
     ``raw`` is the decoded JSON value, normally an object but never trusted to be one. ``tick`` is
     its ``timestamp``, or None where that is missing or cannot be read as a time.
@@ -75,8 +78,7 @@ class Page:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(Struct, frozen=True, gc=False):
     """An entry with its identity: ``uid`` is the 16-byte fingerprint, the `log.record.uid`.
 
     ``tick`` orders it in its window; an entry without a readable time borrows a neighbour's.

@@ -60,6 +60,16 @@ def parse_tick(value: object) -> Tick | None:
     return tick if EARLIEST <= tick <= LATEST else None
 
 
+def parse_again(value: object, text: object, tick: Tick | None) -> Tick | None:
+    """Read a timestamp that most often says the same as another one, already read.
+
+    That is so of the label ``logged_at``: an entry's ``timestamp`` with an offset of zero.
+    """
+    if tick is not None and isinstance(value, str) and value == f"{text}+00:00":
+        return tick
+    return parse_tick(value)
+
+
 def format_tick(tick: Tick) -> str:
     """Write a tick in UTC, as ``….fffZ`` when it is a whole millisecond, else ``….ffffffZ``.
 

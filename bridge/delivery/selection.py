@@ -13,7 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
@@ -21,7 +21,7 @@ from bridge.delivery.split import Piece
 from bridge.mapping.gap import EVENT_NAME
 from bridge.mapping.resource import Scalar
 from bridge.mapping.severity import UNSPECIFIED
-from bridge.mapping.values import put_attributes, put_text
+from bridge.mapping.wire import key_value
 from bridge.model import MILLISECOND, SECOND, Batch, DeadLetter, Encoded, Tick
 from bridge.payload import Located, Request, alone, holding, located, time_of, uid_of
 from bridge.timestamps import format_tick
@@ -205,9 +205,8 @@ class Selection:
 
 
 def _values(attributes: Mapping[str, Scalar]) -> dict[str, AnyValue]:
-    target = Resource()
-    put_attributes(target.attributes, attributes.items())
-    return {pair.key: pair.value for pair in target.attributes}
+    pairs = (KeyValue.FromString(key_value(key, value)) for key, value in attributes.items())
+    return {pair.key: pair.value for pair in pairs}
 
 
 def _restamp(records: Iterable[LogRecord], now: Tick) -> None:
@@ -216,7 +215,7 @@ def _restamp(records: Iterable[LogRecord], now: Tick) -> None:
         told = any(attribute.key == ORIGINAL_TIME for attribute in record.attributes)
         if record.time_unix_nano and not told:
             original = format_tick(record.time_unix_nano // _NANOSECONDS)
-            put_text(record.attributes.add(key=ORIGINAL_TIME).value, original)
+            record.attributes.add(key=ORIGINAL_TIME).value.string_value = original
         record.time_unix_nano = nanoseconds
 
 

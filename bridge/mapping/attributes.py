@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from bridge.mapping.json_text import json_text
-from bridge.mapping.reading import Reading
+from bridge.mapping.reading import Reading, is_plain
 from bridge.mapping.resource import RESOURCE_FIELDS, RESOURCE_LABELS
-from bridge.mapping.values import is_plain
+from bridge.mapping.wire import attribute
 from bridge.model import Json
-from bridge.timestamps import parse_tick
 
 _RECORD_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "fal_request_id": ("faas.invocation_id", "fal.request.id"),
@@ -22,32 +22,57 @@ _RECORD_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "fal_public_logs": ("fal.public_logs",),
     "app_id": ("fal.app_id",),
 }
-_REPEATING_LABELS: Final = frozenset({"app", "level", "message"})
+_PERHAPS_REPEATING: Final = ("app", "level", "message", "logged_at")
+_CACHED: Final = 4_096
+_LONGEST_CACHED: Final = 2_048
+"""Of all labels of an entry together."""
 _MAPPED_FIELDS: Final = frozenset({"timestamp", "level", "message", "labels"})
+_NAMED_FIELDS: Final = _MAPPED_FIELDS.union(RESOURCE_FIELDS)
 
 
-def label_attributes(reading: Reading, told: Collection[str]) -> Iterator[tuple[str, Json]]:
+def label_attributes(reading: Reading, told: Collection[str]) -> bytes:
     """Every label under its convention's name, or else ``fal.label.<key>``.
 
     Left out are labels ``told`` elsewhere on the record, those the resource says, and those that
     repeat the entry's own fields.
     """
-    for key, value in reading.labels.items():
-        names = _RECORD_LABELS.get(key)
-        if names is not None:
-            for name in names:
-                yield name, value
-        elif not (key in told or _in_resource(key, value) or _repeats(key, value, reading)):
-            yield f"fal.label.{key}", value
+    labels = reading.labels.copy()
+    for key in _PERHAPS_REPEATING:
+        if key in labels and _repeats(key, labels[key], reading):
+            del labels[key]
+    for key in told:
+        if key not in _RECORD_LABELS:
+            labels.pop(key, None)
+    # Most labels are short texts that come again and again.
+    short = reading.words is not None and len(reading.words) <= _LONGEST_CACHED
+    return b"".join(map(_known_label if short else _label, labels.keys(), labels.values()))
+
+
+def _label(key: str, value: Json) -> bytes:
+    """The attributes that one label makes; none for what the resource says."""
+    names = _RECORD_LABELS.get(key)
+    if names is not None:
+        return b"".join([attribute(name, value) for name in names])
+    return b"" if _in_resource(key, value) else attribute(f"fal.label.{key}", value)
+
+
+_known_label = lru_cache(_CACHED)(_label)
 
 
 def field_attributes(reading: Reading) -> Iterator[tuple[str, Json]]:
     """Every field that the API's document does not name, or that its mapping cannot take."""
-    for key, value in reading.fields.items():
+    fields = reading.fields
+    if _NAMED_FIELDS.issuperset(fields) and _are_texts(map(fields.get, RESOURCE_FIELDS)):
+        return
+    for key, value in fields.items():
         if key in _MAPPED_FIELDS:
             continue
         if key not in RESOURCE_FIELDS or not (is_plain(value) or value in (None, "")):
             yield f"fal.entry.{key}", value
+
+
+def _are_texts(values: Iterable[Json]) -> bool:
+    return {*map(type, values)} == {str}
 
 
 def _in_resource(key: str, value: Json) -> bool:
@@ -56,8 +81,8 @@ def _in_resource(key: str, value: Json) -> bool:
 
 def _repeats(key: str, value: Json, reading: Reading) -> bool:
     if key == "logged_at":
-        return reading.tick is not None and parse_tick(value) == reading.tick
-    return key in _REPEATING_LABELS and _equal(value, reading.fields.get(key))
+        return reading.tick is not None and reading.logged_at == reading.tick
+    return _equal(value, reading.fields.get(key))
 
 
 def _equal(one: Json, other: Json) -> bool:

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
-
 from bridge import __version__
-from bridge.mapping.resource import Origin
+from bridge.mapping.wire import framed, tag, utf8
 from bridge.model import Encoded
 from bridge.payload import encoded
 
-_SCOPE: Final = InstrumentationScope(name="fal-log-bridge", version=__version__)
+_RESOURCE_LOGS: Final = tag(1)
+_RESOURCE: Final = tag(1)
+_SCOPE_LOGS: Final = tag(2)
+_LOG_RECORD: Final = tag(2)
+_SCOPE: Final = framed(
+    tag(1), framed(tag(1), utf8("fal-log-bridge")) + framed(tag(2), utf8(__version__))
+)
+"""``ScopeLogs.scope``: whose records they are."""
 _FRAME: Final = 1 + 5
 """The most that one nested message adds around itself: its tag, and its length up to 2 GiB."""
-_GROUP: Final = 4 * _FRAME + _SCOPE.ByteSize()
-"""The most that another origin adds: the frames of four messages, and the scope."""
+_GROUP: Final = 3 * _FRAME + len(_SCOPE)
+"""The most that another origin adds: the frames of three messages, and the scope."""
 
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """One record, and where it comes from.
-
-    ``uids`` are the entries it speaks for, where that is not simply its own.
-    """
-
-    origin: Origin
-    record: LogRecord
-    uids: tuple[bytes, ...] | None = None
+Mapped = tuple[bytes, bytes, tuple[bytes, ...] | None]
+"""A record, before it the resource it comes from, both encoded; behind it the entries it speaks
+for, where that is not simply its own."""
 
 
 def encode(mapped: Iterable[Mapped], *, max_records: int, max_size: int) -> list[Encoded]:
@@ -44,35 +39,41 @@ def encode(mapped: Iterable[Mapped], *, max_records: int, max_size: int) -> list
     return [_request(batch) for batch in _batches(mapped, max_records, max_size)]
 
 
-def _batches(mapped: Iterable[Mapped], max_records: int, max_size: int) -> Iterator[list[Mapped]]:
-    batch: list[Mapped] = []
-    origins: set[bytes] = set()
-    size = 0
-    for item in mapped:
-        alone = _FRAME + item.record.ByteSize()
-        group = _GROUP + len(item.origin.encoded)
-        more = alone if item.origin.encoded in origins else alone + group
-        if batch and (len(batch) == max_records or size + more > max_size):
+@dataclass(slots=True)
+class _Batch:
+    """What one request is to hold: records by their origin, and the entries they speak for."""
+
+    groups: dict[bytes, list[bytes]] = field(default_factory=dict)
+    records: int = 0
+    size: int = 0
+    uids: list[bytes] | None = None
+
+
+def _batches(mapped: Iterable[Mapped], max_records: int, max_size: int) -> Iterator[_Batch]:
+    batch = _Batch()
+    for origin, record, uids in mapped:
+        alone = _FRAME + len(record)
+        group = _GROUP + len(origin)
+        more = alone if origin in batch.groups else alone + group
+        if batch.records and (batch.records == max_records or batch.size + more > max_size):
             yield batch
-            batch, origins, size, more = [], set(), 0, alone + group
-        batch.append(item)
-        origins.add(item.origin.encoded)
-        size += more
-    if batch:
+            batch, more = _Batch(), alone + group
+        batch.groups.setdefault(origin, []).append(framed(_LOG_RECORD, record))
+        batch.records += 1
+        batch.size += more
+        if uids is not None:
+            batch.uids = batch.uids or []
+            batch.uids.extend(uids)
+    if batch.records:
         yield batch
 
 
-def _request(batch: list[Mapped]) -> Encoded:
-    groups: dict[bytes, list[Mapped]] = {}
-    for item in batch:
-        groups.setdefault(item.origin.encoded, []).append(item)
-    message = ExportLogsServiceRequest(resource_logs=[_group(g) for g in groups.values()])
-    request = encoded(message.SerializeToString(deterministic=True), len(batch))
-    if batch[0].uids is None:
-        return request
-    return replace(request, uids=tuple(uid for item in batch for uid in item.uids or ()))
+def _request(batch: _Batch) -> Encoded:
+    every = [_group(origin, records) for origin, records in batch.groups.items()]
+    request = encoded(b"".join(every), batch.records)
+    return request if batch.uids is None else replace(request, uids=tuple(batch.uids))
 
 
-def _group(group: list[Mapped]) -> ResourceLogs:
-    records = ScopeLogs(scope=_SCOPE, log_records=[item.record for item in group])
-    return ResourceLogs(resource=group[0].origin.resource, scope_logs=[records])
+def _group(origin: bytes, framed_records: list[bytes]) -> bytes:
+    scope_logs = framed(_SCOPE_LOGS, _SCOPE + b"".join(framed_records))
+    return framed(_RESOURCE_LOGS, framed(_RESOURCE, origin) + scope_logs)

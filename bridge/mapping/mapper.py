@@ -20,7 +20,7 @@ from bridge.model import ALL_DROPPED, Encoded, Gap, Identified, Tick
 
 MAX_RECORDS: Final = 1000
 MAX_SIZE: Final = 1 << 20
-_NOTHING: Final = Reading({}, {}, None, None, ())
+_NOTHING: Final = Reading({}, {}, None, None, None, "", ())
 _NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -97,7 +97,7 @@ class Mapper:
     def _map(self, found: Identified, observed: Tick) -> Mapped:
         reading = read(found.entry)
         record = log_record(found, reading, observed, self._stderr)
-        return Mapped(self._origins.of(reading), record)
+        return self._origins.of(reading), record, None
 
     def _map_shaped(
         self, shaper: Shaper, found: Sequence[Identified], observed: Tick
@@ -110,11 +110,12 @@ class Mapper:
         reading = read(shaped.found.entry)
         record = log_record(shaped.found, reading, observed, self._stderr, shaped.extra)
         origin = self._origins.of(reading)
-        pruned = self._names is not None and self._names.prune(record)
-        if (pruned or origin.reduced) and "drop_attributes" not in shaped.rules:
+        kept = record if self._names is None else self._names.prune(record)
+        reduced = len(kept) < len(record) or self._origins.reduces(reading)
+        if reduced and "drop_attributes" not in shaped.rules:
             counted["drop_attributes"] += 1
-        return Mapped(origin, record, shaped.uids)
+        return origin, kept, shaped.uids
 
     def _map_gap(self, gap: Gap, observed: Tick) -> Mapped:
         speaks_for = () if self._shaper and self._shaper.rules.selective else None
-        return Mapped(self._origins.of(_NOTHING), gap_record(self._app, gap, observed), speaks_for)
+        return self._origins.of(_NOTHING), gap_record(self._app, gap, observed), speaks_for

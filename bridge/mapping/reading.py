@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bridge.model import Entry, Json, Tick
+from bridge.timestamps import parse_again
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True, gc=False):
     """An entry's parts: objects where the API promises them, with what was wrong in ``faults``.
 
-    ``tick`` is the entry's own ``timestamp``, never one it borrowed.
+    ``tick`` is the entry's own ``timestamp``, never one it borrowed; ``logged_at`` is the label.
+    ``words`` are the values of all labels, a line break between each two, to search in or to
+    measure at once; None where one is no text.
     """
 
-    fields: Mapping[str, Json]
-    labels: Mapping[str, Json]
+    fields: dict[str, Json]
+    labels: dict[str, Json]
     message: Json
     tick: Tick | None
+    logged_at: Tick | None
+    words: str | None
     faults: tuple[str, ...]
 
 
@@ -27,12 +32,21 @@ def read(entry: Entry) -> Reading:
     """Read an entry; one that is not an object is all message."""
     raw = entry.raw
     if not isinstance(raw, dict):
-        return Reading({}, {}, raw, None, ("entry is not an object",))
+        return Reading({}, {}, raw, None, None, "", ("entry is not an object",))
     labels = raw.get("labels")
     faults = _faults(entry.tick, labels)
-    return Reading(
-        raw, labels if isinstance(labels, dict) else {}, raw.get("message"), entry.tick, faults
-    )
+    if not isinstance(labels, dict):
+        return Reading(raw, {}, raw.get("message"), entry.tick, None, "", faults)
+    logged_at = parse_again(labels.get("logged_at"), raw.get("timestamp"), entry.tick)
+    words = _words(labels)
+    return Reading(raw, labels, raw.get("message"), entry.tick, logged_at, words, faults)
+
+
+def _words(labels: Mapping[str, Json]) -> str | None:
+    try:
+        return "\n".join(labels.values())
+    except TypeError:
+        return None
 
 
 def envelope(message: Json) -> Mapping[str, Json]:
@@ -49,6 +63,11 @@ def envelope(message: Json) -> Mapping[str, Json]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def is_plain(value: Json) -> bool:
+    """Whether a value can stand as one short text: a non-empty string, a number or a boolean."""
+    return isinstance(value, str | int | float) and value != ""
 
 
 def _opens_object(message: str) -> bool:

@@ -1,11 +1,12 @@
-"""One entry as one OpenTelemetry ``LogRecord``."""
+"""One entry as one OpenTelemetry ``LogRecord``, encoded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, cast
+from functools import lru_cache
+from typing import Final
 
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from bridge.mapping.attributes import field_attributes, label_attributes
 from bridge.mapping.extra import JSON_MARK, NOTHING, RESERVED, Extra
@@ -14,18 +15,39 @@ from bridge.mapping.reading import Reading, envelope
 from bridge.mapping.severity import iostream, severity_number, severity_text
 from bridge.mapping.trace_context import TraceContext, trace_context
 from bridge.mapping.tracebacks import Traceback, find_traceback
-from bridge.mapping.values import printable, put_attributes, put_text
+from bridge.mapping.wire import (
+    attribute,
+    attributes,
+    fixed32,
+    fixed64,
+    framed,
+    tag,
+    text_value,
+    utf8,
+    varint,
+)
 from bridge.model import Identified, Json, Tick
-from bridge.timestamps import parse_tick
 
 _NANOSECONDS: Final = 1_000
 _LAST_TICK: Final[Tick] = ((1 << 64) - 1) // _NANOSECONDS
 """OTLP counts nanoseconds from 1970 in 64 bits, and 0 means unknown."""
 
+_TIME: Final = tag(1, 1)
+_SEVERITY_NUMBER: Final = tag(2, 0)
+_SEVERITY_TEXT: Final = tag(3)
+_BODY: Final = tag(5)
+_FLAGS: Final = tag(8, 5)
+_TRACE_ID: Final = tag(9)
+_SPAN_ID: Final = tag(10)
+_OBSERVED: Final = tag(11, 1)
+_EVENT_NAME: Final = tag(12)
+_LEVELS: Final = 256
+_LONGEST_LEVEL: Final = 32
+
 
 def log_record(
     found: Identified, reading: Reading, observed: Tick, stderr: int, extra: Extra = NOTHING
-) -> LogRecord:
+) -> bytes:
     """Map one entry.
 
     Args:
@@ -39,29 +61,81 @@ def log_record(
     time = _time(reading)
     inner = extra.fields or envelope(reading.message)
     trace = trace_context(reading.labels)
-    traceback = find_traceback(reading.labels, reading.message, inner)
-    record = LogRecord()
-    record.time_unix_nano = (time or 0) * _NANOSECONDS
-    record.observed_time_unix_nano = observed * _NANOSECONDS
-    record.severity_text = printable(severity_text(level))
-    record.severity_number = cast("SeverityNumber.ValueType", severity_number(level, stderr=stderr))
-    put_text(record.body, body_of(reading.message))
-    _put_trace(record, trace or trace_context(inner))
+    traceback = find_traceback(reading, inner)
     told = _told(trace, traceback)
-    put_attributes(record.attributes, _own_attributes(found, level))
-    put_attributes(record.attributes, label_attributes(reading, told))
-    put_attributes(record.attributes, field_attributes(reading))
-    if traceback is not None:
-        put_attributes(record.attributes, traceback.attributes())
-    put_attributes(record.attributes, _marks(found, reading, time, extra.original))
+    known = type(level) is str and len(level) <= _LONGEST_LEVEL
+    severity, stream = (_severity_of_known if known else _severity)(level, stderr)
+    parts = [
+        _UID_BEFORE + found.uid.hex().encode(),
+        stream,
+        label_attributes(reading, told),
+        attributes(field_attributes(reading)),
+        b"" if traceback is None else attributes(traceback.attributes()),
+        attributes(_marks(found, reading, time, extra.original)),
+    ]
     if extra is not NOTHING:
-        _put_extra(record, extra, trace, traceback)
-    return record
+        parts.append(_extra_attributes(b"".join(parts), extra, trace, traceback))
+    return record_bytes(
+        time=time or 0,
+        observed=observed,
+        severity=severity,
+        body=body_of(reading.message),
+        attributes=b"".join(parts),
+        trace=trace or trace_context(inner),
+    )
+
+
+def record_bytes(
+    *,
+    time: Tick,
+    observed: Tick,
+    severity: bytes,
+    body: str,
+    attributes: bytes,
+    trace: TraceContext | None = None,
+    event_name: str = "",
+) -> bytes:
+    """An encoded ``LogRecord``, its fields in the order of their numbers.
+
+    ``severity`` is what `severity_bytes` gives, ``attributes`` what `wire.attributes` gives.
+    """
+    return b"".join(
+        (
+            fixed64(_TIME, time * _NANOSECONDS),
+            severity,
+            framed(_BODY, text_value(body)),
+            attributes,
+            b"" if trace is None else _trace_bytes(trace),
+            fixed64(_OBSERVED, observed * _NANOSECONDS),
+            framed(_EVENT_NAME, utf8(event_name)) if event_name else b"",
+        )
+    )
+
+
+def severity_bytes(number: int, text: str) -> bytes:
+    """The two severity fields."""
+    return (_SEVERITY_NUMBER + varint(number) if number else b"") + (
+        framed(_SEVERITY_TEXT, utf8(text)) if text else b""
+    )
+
+
+def _severity(level: Json, stderr: int) -> tuple[bytes, bytes]:
+    """The severity fields that a level makes, and the attribute that names its stream, if any."""
+    stream = iostream(level)
+    severity = severity_bytes(severity_number(level, stderr=stderr), severity_text(level))
+    return severity, b"" if stream is None else attribute("log.iostream", stream)
+
+
+_severity_of_known = lru_cache(_LEVELS)(_severity)
+
+
+_UID_BEFORE: Final = attribute("log.record.uid", "0" * 32)[:-32]
+"""The attribute with the identity of an entry, which is always as long, before the identity."""
 
 
 def _time(reading: Reading) -> Tick | None:
     """``labels.logged_at``, else ``timestamp``; None where OTLP can hold neither."""
-    for tick in (parse_tick(reading.labels.get("logged_at")), reading.tick):
+    for tick in (reading.logged_at, reading.tick):
         if tick is not None and 0 < tick <= _LAST_TICK:
             return tick
     return None
@@ -78,24 +152,20 @@ def body_of(message: Json) -> str:
     return message if isinstance(message, str) else json_text(message)
 
 
-def _put_trace(record: LogRecord, trace: TraceContext | None) -> None:
-    if trace is not None:
-        record.trace_id = trace.trace_id
-        record.span_id = trace.span_id
-        record.flags = trace.flags
+def _trace_bytes(trace: TraceContext) -> bytes:
+    return b"".join(
+        (
+            fixed32(_FLAGS, trace.flags),
+            framed(_TRACE_ID, trace.trace_id),
+            framed(_SPAN_ID, trace.span_id) if trace.span_id else b"",
+        )
+    )
 
 
 def _told(trace: TraceContext | None, traceback: Traceback | None) -> frozenset[str]:
     """The labels that the record says completely by its trace ids and its exception."""
     keys = trace.keys if trace else frozenset[str]()
     return keys | {traceback.label} if traceback and traceback.label else keys
-
-
-def _own_attributes(found: Identified, level: Json) -> Iterator[tuple[str, Json]]:
-    yield "log.record.uid", found.uid.hex()
-    stream = iostream(level)
-    if stream is not None:
-        yield "log.iostream", stream
 
 
 def _marks(
@@ -110,23 +180,23 @@ def _marks(
         yield "log.record.original", json_text(found.entry.raw) if original is None else original
 
 
-def _put_extra(
-    record: LogRecord, extra: Extra, trace: TraceContext | None, traceback: Traceback | None
-) -> None:
-    """Add what shaping adds. Keys stay unique: a JSON field whose name is taken says whose it is.
+def _extra_attributes(
+    others: bytes, extra: Extra, trace: TraceContext | None, traceback: Traceback | None
+) -> bytes:
+    """What shaping adds. Keys stay unique: a JSON field whose name is taken says whose it is.
 
     Left out is what the record says completely by its trace ids and its exception.
     """
-    put_attributes(record.attributes, extra.attributes.items())
+    added = attributes(extra.attributes.items())
     if not extra.fields:
-        return
+        return added
     told = set(extra.said)
     inner = None if trace else trace_context(extra.fields)
     if inner is not None:
         told |= inner.keys
     if traceback is not None and traceback.stacktrace == extra.fields.get("traceback"):
         told.add("traceback")
-    taken = {pair.key for pair in record.attributes}
+    taken = {pair.key for pair in LogRecord.FromString(others + added).attributes}
     for key, value in extra.fields.items():
         if key in told:
             continue
@@ -134,4 +204,5 @@ def _put_extra(
         while name in taken or name in RESERVED:
             name = f"{JSON_MARK}{name}"
         taken.add(name)
-        put_attributes(record.attributes, ((name, value),))
+        added += attribute(name, value)
+    return added

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-
 from bridge.mapping.json_text import json_text
-from bridge.mapping.reading import Reading
-from bridge.mapping.values import is_plain, printable, put_attributes
+from bridge.mapping.reading import Reading, is_plain
+from bridge.mapping.wire import framed, key_value, printable, tag
 from bridge.model import Json
 
 Scalar: TypeAlias = str | int | float | bool
@@ -32,23 +29,12 @@ RESOURCE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "fal_user_nickname": ("fal.user.nickname",),
 }
 _NAMES: Final = (*RESOURCE_FIELDS.values(), *RESOURCE_LABELS.values())
+_ATTRIBUTE: Final = tag(1)
 _CACHED: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A resource, and its encoded bytes, which tell one origin from another.
-
-    ``reduced`` says that a rule left something out of it.
-    """
-
-    resource: Resource
-    encoded: bytes
-    reduced: bool = False
-
-
 class Origins:
-    """Makes the origin of each entry of one app.
+    """Makes the origin of each entry of one app: its encoded ``Resource``.
 
     Later ones win: constants, what the entry says, ``service`` as ``service.name``, the app's
     configured ``resource``. ``fallback`` names an entry that does not name its app. ``left_out``
@@ -67,35 +53,42 @@ class Origins:
         self._fixed.update(resource)
         self._fallback = fallback
         self._left_out = left_out
-        self._origin = lru_cache(_CACHED)(self._build)
+        self._origin = lru_cache(_CACHED, typed=True)(self._build)
 
-    def of(self, reading: Reading) -> Origin:
+    def of(self, reading: Reading) -> bytes:
         """The origin of an entry."""
-        return self._origin(tuple(_identity(reading)))
+        return self._look_up(reading)[0]
 
-    def _build(self, identity: tuple[str | None, ...]) -> Origin:
+    def reduces(self, reading: Reading) -> bool:
+        """Whether a rule leaves something out of it."""
+        return self._look_up(reading)[1]
+
+    def _look_up(self, reading: Reading) -> tuple[bytes, bool]:
+        identity = [
+            *map(reading.fields.get, RESOURCE_FIELDS),
+            *map(reading.labels.get, RESOURCE_LABELS),
+        ]
+        try:
+            return self._origin(*identity)
+        except TypeError:  # a list or an object, which no cache takes
+            return self._build(*identity)
+
+    def _build(self, *identity: Json) -> tuple[bytes, bool]:
         attributes: dict[str, Scalar] = {_SERVICE_NAME: self._fallback, **_CONSTANTS}
         for names, value in zip(_NAMES, identity, strict=True):
-            if value is not None:
-                attributes.update(dict.fromkeys(names, value))
+            word = _word(value)
+            if word is not None:
+                attributes.update(dict.fromkeys(names, word))
         kept = attributes
         if self._left_out is not None:
             kept = {name: v for name, v in attributes.items() if not self._left_out(name)}
-        resource = Resource()
-        put_attributes(resource.attributes, (kept | self._fixed).items())
-        encoded = resource.SerializeToString(deterministic=True)
-        return Origin(resource, encoded, reduced=len(kept) < len(attributes))
-
-
-def _identity(reading: Reading) -> Iterator[str | None]:
-    for key in RESOURCE_FIELDS:
-        yield _word(reading.fields.get(key))
-    for key in RESOURCE_LABELS:
-        yield _word(reading.labels.get(key))
+        every = (kept | self._fixed).items()
+        origin = b"".join([framed(_ATTRIBUTE, key_value(key, value)) for key, value in every])
+        return origin, len(kept) < len(attributes)
 
 
 def _word(value: Json) -> str | None:
     """A value as one text, for these conventions are of type string; None if it is none."""
-    if not is_plain(value):
-        return None
-    return printable(value) if isinstance(value, str) else json_text(value)
+    if type(value) is str:
+        return printable(value) or None
+    return json_text(value) if is_plain(value) else None

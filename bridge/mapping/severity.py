@@ -9,14 +9,15 @@ from bridge.model import Json
 
 UNSPECIFIED: Final = 0
 INFO: Final = 9
+WARN: Final = 13
 
 _NUMBERS: Final = {
     "TRACE": 1,
     "DEBUG": 5,
     "INFO": INFO,
     "NOTICE": 10,
-    "WARN": 13,
-    "WARNING": 13,
+    "WARN": WARN,
+    "WARNING": WARN,
     "ERR": 17,
     "ERROR": 17,
     "CRIT": 18,

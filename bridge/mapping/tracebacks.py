@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.mapping.reading import Reading
 from bridge.model import Json
 
 _HEADER: Final = "Traceback (most recent call last):"
@@ -45,11 +46,10 @@ class Traceback:
             yield "exception.message", self.message
 
 
-def find_traceback(
-    labels: Mapping[str, Json], message: Json, envelope: Mapping[str, Json]
-) -> Traceback | None:
+def find_traceback(reading: Reading, envelope: Mapping[str, Json]) -> Traceback | None:
     """Find an entry's traceback: in a label, in a JSON message, else in the message's text."""
-    label = _label(labels)
+    labels, message = reading.labels, reading.message
+    label = _label(labels) if _perhaps_labelled(reading) else None
     if label is not None:
         return _traceback(labels[label], label)
     enveloped = envelope.get(_KEY)
@@ -57,6 +57,11 @@ def find_traceback(
         return _traceback(enveloped)
     start = _START.search(message) if isinstance(message, str) and _HEADER in message else None
     return _traceback(message[start.start() :]) if start else None
+
+
+def _perhaps_labelled(reading: Reading) -> bool:
+    """Whether looking at the labels one by one may find anything."""
+    return reading.words is None or _KEY in reading.labels or _HEADER in reading.words
 
 
 def _label(labels: Mapping[str, Json]) -> str | None:

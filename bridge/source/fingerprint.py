@@ -17,10 +17,11 @@ from typing import Final
 import msgspec
 
 from bridge.model import Entry, Identified, Json, Tick
-from bridge.timestamps import parse_tick
+from bridge.timestamps import parse_again
 
 UID_BYTES: Final = 16
-_VOLATILE_LABELS: Final = frozenset({"fal_user_nickname"})
+_VOLATILE_LABEL: Final = "fal_user_nickname"
+_REPEATING_LABELS: Final = ("app", "level", "logged_at", "message")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -69,17 +70,23 @@ def _canonical(entry: Entry) -> Json:
 def _canonical_labels(labels: Json, raw: dict[str, Json], tick: Tick | None) -> Json:
     if not isinstance(labels, dict):
         return labels
-    return {k: v for k, v in labels.items() if not _is_volatile(k, v, raw, tick)}
+    kept = labels.copy()
+    kept.pop(_VOLATILE_LABEL, None)
+    for key in _REPEATING_LABELS:
+        if key in kept and _repeats(key, kept[key], raw, tick):
+            del kept[key]
+    if "traceback" in "\n".join(kept):
+        return {key: value for key, value in kept.items() if "traceback" not in key}
+    return kept
 
 
-def _is_volatile(key: str, value: Json, raw: dict[str, Json], tick: Tick | None) -> bool:
-    if key in _VOLATILE_LABELS or "traceback" in key:
-        return True
-    if key in ("app", "message"):
-        return bool(value == raw.get(key))
+def _repeats(key: str, value: Json, raw: dict[str, Json], tick: Tick | None) -> bool:
+    """Whether a label says what the entry says itself."""
     if key == "level":
-        return str(value).upper() == str(raw.get("level")).upper()
-    return key == "logged_at" and tick is not None and parse_tick(value) == tick
+        return str(value).upper() == str(raw.get(key)).upper()
+    if key == "logged_at":
+        return tick is not None and parse_again(value, raw.get("timestamp"), tick) == tick
+    return bool(value == raw.get(key))
 
 
 def _serialise(value: Json) -> bytes:

@@ -33,6 +33,8 @@ from enum import Enum
 from itertools import pairwise
 from typing import Final
 
+from msgspec import Struct
+
 from bridge.errors import ApiContractBroken, ApiUnavailable
 from bridge.model import MILLISECOND, SECOND, Anchor, Entry, Identified, Page, Tick
 from bridge.source.fingerprint import content_hash, identify, uid
@@ -75,8 +77,7 @@ class _Ask(Enum):
     ELSEWHERE = "far back and up to now, to see how much a page can hold"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sighting:
+class _Sighting(Struct, frozen=True, gc=False):
     entry: Entry
     tick: Tick
     content: bytes

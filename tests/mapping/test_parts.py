@@ -12,9 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.mapping.json_text import _pieces, json_text
+from bridge.mapping.reading import Reading, read
 from bridge.mapping.severity import iostream, severity_number, severity_text
 from bridge.mapping.trace_context import trace_context
 from bridge.mapping.tracebacks import find_traceback
+from bridge.model import Entry
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -23,6 +25,11 @@ values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
+
+
+def reading(labels: dict[str, Any], message: Any) -> Reading:
+    """An entry with these labels and this message, read."""
+    return read(Entry({"labels": labels, "message": message}, 1))
 
 
 class CustomError(Exception):
@@ -100,7 +107,7 @@ def test_raised_exception_is_read_from_what_python_prints(
 ) -> None:
     """Type and message of any exception, chained or not, are found in a printed traceback."""
     printed = raised(message, "the cause" if chained else None)
-    found = find_traceback({}, prefix + printed, {})
+    found = find_traceback(reading({}, prefix + printed), {})
     assert found is not None
     assert found.type == f"{CustomError.__module__}.CustomError"
     assert found.message == message.rstrip()
@@ -110,7 +117,7 @@ def test_raised_exception_is_read_from_what_python_prints(
 def test_carriage_returns_do_not_hide_what_was_raised() -> None:
     """A traceback with Windows line ends is read as well."""
     text = 'Traceback (most recent call last):\r\n  File "a.py", line 1\r\nSystemExit\r\n'
-    found = find_traceback({}, text, {})
+    found = find_traceback(reading({}, text), {})
     assert found is not None
     assert (found.type, found.message) == ("SystemExit", "")
 
@@ -118,13 +125,15 @@ def test_carriage_returns_do_not_hide_what_was_raised() -> None:
 def test_label_wins_over_envelope_over_message() -> None:
     """One traceback is told, from the place that the document names first."""
     label, inner, text = raised("label"), raised("envelope"), raised("message")
-    both = find_traceback({"note": label, "traceback": "E: named"}, text, {"traceback": inner})
+    both = find_traceback(
+        reading({"note": label, "traceback": "E: named"}, text), {"traceback": inner}
+    )
     assert both is not None
     assert (both.label, both.message) == ("traceback", "named")
-    held = find_traceback({"message": text, "note": label}, text, {"traceback": inner})
+    held = find_traceback(reading({"message": text, "note": label}, text), {"traceback": inner})
     assert held is not None
     assert (held.label, held.message) == ("note", "label")
-    enveloped = find_traceback({"message": text}, text, {"traceback": inner})
+    enveloped = find_traceback(reading({"message": text}, text), {"traceback": inner})
     assert enveloped is not None
     assert (enveloped.label, enveloped.message) == (None, "envelope")
 
@@ -134,8 +143,8 @@ def test_label_wins_over_envelope_over_message() -> None:
 )
 def test_message_without_traceback(text: str) -> None:
     """Only Python's header makes a message a traceback."""
-    assert find_traceback({}, text, {}) is None
-    assert find_traceback({}, None, {"traceback": None}) is None
+    assert find_traceback(reading({}, text), {}) is None
+    assert find_traceback(reading({}, None), {"traceback": None}) is None
 
 
 def test_traceparent_of_a_later_version_stays_a_label() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from bridge.mapping.json_text import json_text
 from bridge.mapping.severity import severity_number
-from bridge.model import Identified, Json
+from bridge.model import Entry, Identified, Json
 
 _REPEATED: Final = ("message", "level")
 
@@ -64,7 +64,8 @@ class Draft:
 
     def with_raw(self, raw: Json) -> Draft:
         """The same with another JSON value; its identity and its time stay."""
-        return replace(self, found=replace(self.found, entry=replace(self.found.entry, raw=raw)))
+        entry = Entry(raw, self.found.entry.tick)
+        return replace(self, found=Identified(entry, self.found.tick, self.found.uid))
 
     def saying(self, **fields: Json) -> Draft:
         """The same with another ``message`` or ``level``, and without a label that repeats it."""

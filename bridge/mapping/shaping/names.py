@@ -41,9 +41,12 @@ class Names:
                 return kept | {"labels": kept_labels}
         return raw if len(kept) == len(raw) else kept
 
-    def prune(self, record: LogRecord) -> bool:
-        """Take such attributes off a record; whether there were any."""
-        doomed = [n for n, pair in enumerate(record.attributes) if self.left_out(pair.key)]
+    def prune(self, record: bytes) -> bytes:
+        """An encoded record without such attributes; the same bytes if it has none."""
+        message = LogRecord.FromString(record)
+        doomed = [n for n, pair in enumerate(message.attributes) if self.left_out(pair.key)]
+        if not doomed:
+            return record
         for number in reversed(doomed):
-            del record.attributes[number]
-        return bool(doomed)
+            del message.attributes[number]
+        return message.SerializeToString(deterministic=True)

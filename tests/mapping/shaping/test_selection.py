@@ -10,6 +10,7 @@ import pytest
 from support.shaping import OBSERVED, attributes, identified, mapper, printed, records, shaped, uid
 
 from bridge.mapping.shaping import Drop, Mask, Rules, Sample
+from bridge.model import ALL_DROPPED
 from bridge.patterns import Pattern
 
 WARNING = 13
@@ -70,9 +71,9 @@ def test_every_condition_of_a_rule_and_any_rule() -> None:
 
 
 def test_everything_dropped() -> None:
-    """No request is made, and everything is counted."""
+    """It is said in place of requests, and everything is counted."""
     done = mapper(Rules(drop=(Drop(message=Pattern(".")),)))
-    assert done.encode([printed("m", n) for n in range(5)], OBSERVED) == []
+    assert done.encode([printed("m", n) for n in range(5)], OBSERVED) == [ALL_DROPPED]
     assert done.settle() == {"drop[0]": 5}
 
 
@@ -82,7 +83,7 @@ def test_a_joined_traceback_is_dropped_whole() -> None:
     done = mapper(
         Rules(join_tracebacks=True, drop=(Drop(message=Pattern("ValueError: expected$")),))
     )
-    assert done.encode([printed(t, n) for n, t in enumerate(text)], OBSERVED) == []
+    assert done.encode([printed(t, n) for n, t in enumerate(text)], OBSERVED) == [ALL_DROPPED]
     assert done.settle() == {"drop[0]": 3}
 
 

@@ -1,4 +1,4 @@
-"""JSON values as OTLP ``AnyValue``s, set in place: the generated classes copy what they are given.
+"""JSON values set in the generated OTLP classes: what `bridge.mapping.wire` is compared with.
 
 What an ``AnyValue`` cannot hold becomes text: integers beyond 64 bits in decimal, NaN and the
 infinities by their JSON names (several backends refuse a number that is none), containers below
@@ -47,11 +47,6 @@ def put_text(target: AnyValue, value: str) -> None:
 def printable(value: str) -> str:
     """Replace each lone surrogate by U+FFFD; everything else, NUL included, stays."""
     return value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value)
-
-
-def is_plain(value: Json) -> bool:
-    """Whether a value can stand as one short text: a non-empty string, a number or a boolean."""
-    return isinstance(value, str | int | float) and value != ""
 
 
 def _put(target: AnyValue, value: Json, depth: int) -> None:
