@@ -14,6 +14,7 @@ import httpx
 
 from bridge import __version__, settings
 from bridge.app.bridge import Bridge
+from bridge.app.metered import Metered
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
 from bridge.destinations import Destination
@@ -33,6 +34,7 @@ from bridge.source.rest import RestApi
 from bridge.source.tailer import AppSpec, Tailer
 from bridge.source.traits import Traits
 from bridge.telemetry import Emit
+from bridge.telemetry.meter import NO_METER, Meter
 
 API_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 
@@ -54,12 +56,13 @@ class World:
     open_journal: Callable[[settings.Journal, Clock], Journal]
     api_transport: httpx.AsyncBaseTransport | None = None
     otlp_transport: Callable[[str], httpx.AsyncBaseTransport | None] = lambda _: None
+    meter: Meter = NO_METER
 
 
-def real_world(emit: Emit) -> World:
+def real_world(emit: Emit, meter: Meter = NO_METER) -> World:
     """The machine's clock, network, disk and standard output."""
     jitter = Random()  # noqa: S311 - spreads retries, keeps no secret
-    return World(SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal)
+    return World(SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal, meter=meter)
 
 
 def _open_journal(place: settings.Journal, clock: Clock) -> Journal:
@@ -80,13 +83,16 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     """
     journal = world.open_journal(config.journal, world.clock)
     stack.push_async_callback(journal.aclose)
-    forwarders = []
+    forwarders, sending = [], []
     for one in config.destinations:
         destination = destination_of(one, world)
         stack.push_async_callback(destination.aclose)
         # All are in use before the first delivers, or it could clear away what others have to come.
         await journal.attach(destination.name)
-        forwarders.append(forwarder_of(destination, journal, world))
+        # What has no timeout of its own may rest for as long as it likes.
+        timeout: float | None = getattr(one, "timeout", None)
+        sending.append(Metered(destination, world.meter, world.clock, timeout=timeout))
+        forwarders.append(forwarder_of(destination, sending[-1], journal, world))
     account = await account_of(config, world, stack)
     tailers = [tailer_of(app, config, account, journal, world) for app in config.apps]
     for tailer in tailers:
@@ -94,6 +100,8 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     return Bridge(
         tailers=tailers,
         forwarders=forwarders,
+        sending=sending,
+        account=account,
         journal=journal,
         clock=world.clock,
         emit=world.emit,
@@ -118,7 +126,7 @@ async def account_of(config: settings.Settings, world: World, stack: AsyncExitSt
         requests_per_second=config.poll.requests_per_second,
         concurrency=config.poll.concurrency,
     )
-    return Account(api, limiter, world.clock, Traits(world.clock, world.emit))
+    return Account(api, limiter, world.clock, Traits(world.clock, world.emit), world.meter)
 
 
 def tailer_of(
@@ -152,6 +160,7 @@ def tailer_of(
         clock=world.clock,
         random=world.random,
         emit=world.emit,
+        meter=world.meter,
     )
 
 
@@ -188,10 +197,10 @@ def destination_of(one: settings.Destination, world: World) -> Destination:
     )
 
 
-def forwarder_of(destination: Destination, journal: Journal, world: World) -> Forwarder:
-    """The loop that serves one destination."""
+def forwarder_of(
+    destination: Destination, sending: Metered, journal: Journal, world: World
+) -> Forwarder:
+    """The loop that serves one destination, through what counts its sends."""
     # One at a time on the console, so that lines come in order.
     in_flight = 1 if isinstance(destination, Console) else IN_FLIGHT
-    return Forwarder(
-        destination, journal, world.clock, world.emit, world.random, in_flight=in_flight
-    )
+    return Forwarder(sending, journal, world.clock, world.emit, world.random, in_flight=in_flight)

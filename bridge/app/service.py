@@ -22,11 +22,15 @@ from bridge.telemetry.service import (
 
 async def run(config: settings.Settings, emit: Emit) -> int:
     """The service: forward until SIGTERM or SIGINT; the exit code."""
+    from bridge.app.overseen import overseeing  # noqa: PLC0415 - heavy, and of no use to --once
+
     stop = _stop_on_signals(emit)
     async with AsyncExitStack() as stack:
-        bridge = await build(config, real_world(emit), stack)
+        overseen = await overseeing(config, emit, stop, stack)
+        bridge = await build(config, real_world(overseen.emit, overseen.meter), stack)
         _say_started(config, emit)
-        await bridge.run(stop)
+        async with overseen.looking_after(bridge):
+            await bridge.run(stop)
         waiting = await bridge.waiting()
     emit(Stopped(waiting))
     return 0

@@ -40,6 +40,9 @@ class Console:
     other unprintable characters are shown escaped, and continuation lines are set in.
     """
 
+    acknowledged: Final = False
+    """What a pipe's reader had not taken when it went is lost with the pipe."""
+
     def __init__(self, name: str, out: IO[bytes], *, terminal: bool | None = None) -> None:
         """Write to ``out``, as to a terminal if it is one or ``terminal`` says so."""
         self._name = name

@@ -40,6 +40,8 @@ class OtlpHttp:
     Proxies come from the usual variables.
     """
 
+    acknowledged: Final = True
+
     def __init__(
         self,
         name: str,

@@ -16,6 +16,7 @@ from bridge.settings.sections import (
     Otlp,
     Poll,
     Settings,
+    Telemetry,
     Tls,
 )
 from bridge.settings.units import (
@@ -46,6 +47,7 @@ __all__ = [
     "Start",
     "StartAt",
     "StartBack",
+    "Telemetry",
     "Tls",
     "format_duration",
     "format_size",

@@ -35,6 +35,7 @@ LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 BASE_URLS: Final = {"rest": "https://rest.alpha.fal.ai", "platform": "https://api.fal.ai"}
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _LOGS_PATH: Final = "/v1/logs"
+_METRICS_PATH: Final = "/v1/metrics"
 _INT64: Final = range(-(2**63), 2**63)
 _PORTS: Final = range(65_536)
 
@@ -326,10 +327,19 @@ class Journal(Section):
 
 
 class Admin(Section):
-    """The bridge's own web server. There is none yet; the key is accepted from now on."""
+    """The bridge's own web server: `/livez`, `/readyz`, `/metrics`, `/api/status`.
 
+    With `run --once` there is none.
+    """
+
+    enabled: bool = True
+    """Whether there is one."""
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:9846"
-    """Address as `host:port`; port 0 is any free one."""
+    """Address as `host:port`; port 0 is any free one. Not given, any free port is taken where the
+    usual one is in use."""
+    token: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
+    """A bearer token to ask for under `/api/`; health and metrics are open to whoever gets there.
+    """
 
     @property
     def host(self) -> str:
@@ -340,6 +350,24 @@ class Admin(Section):
     def port(self) -> int:
         """The port part."""
         return int(self.listen.rpartition(":")[2])
+
+
+class Telemetry(Section):
+    """The bridge's own metrics over OTLP/HTTP, beside the admin server's `/metrics`."""
+
+    endpoint: BaseUrl | None = None
+    """Base URL to send them to, `/v1/metrics` is appended; not given, none are sent."""
+    headers: Mapping[HeaderName, HeaderValue] = {}
+    """Headers of every request; their values are secret."""
+    interval: Annotated[Seconds, Field(gt=0)] = Field(
+        default=60.0, json_schema_extra={"default": "60s"}
+    )
+    """Between two exports."""
+
+    @property
+    def url(self) -> str:
+        """Where metrics are sent (OTLP 1.11, "OTLP/HTTP Request")."""
+        return f"{self.endpoint}{_METRICS_PATH}"
 
 
 class Tls(Section):
@@ -421,6 +449,8 @@ class Settings(Section):
     """The backends to deliver to; see also the `OTEL_EXPORTER_OTLP_` variables."""
     admin: Admin = Admin()
     """The bridge's own web server."""
+    telemetry: Telemetry = Telemetry()
+    """The bridge's own metrics over OTLP."""
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 

@@ -46,6 +46,7 @@ class Reader:
     ) -> None:
         self.limit = PageLimit(page_size)
         self.grain: Tick = MILLISECOND
+        self.heard = clock.monotonic()  # the last answer, or the last failure to get one
         self._app = app
         self._filter = selection
         self._account = account
@@ -122,14 +123,17 @@ class Reader:
             try:
                 page = await self._account.page(self._app, query, troubled=bool(pauses.tries))
             except (ApiLimitRefused, ApiAnswerTooLarge):
+                self.heard = self._clock.monotonic()
                 raise
             except ApiError as error:
+                self.heard = self._clock.monotonic()
                 self._asking.note(error)
                 pause = pauses.after(error)
                 if patience is not None and self._clock.monotonic() - began >= patience:
                     raise
                 await self._clock.sleep(pause)
             else:
+                self.heard = self._clock.monotonic()
                 self._asking.over()
                 return page
 

@@ -38,6 +38,7 @@ from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Patience, Trouble
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
+from bridge.telemetry.meter import NO_METER, Meter
 from bridge.telemetry.reading import (
     AppResumed,
     AppStarted,
@@ -108,9 +109,11 @@ class Tailer:
         clock: Clock,
         random: Random,
         emit: Emit,
+        meter: Meter = NO_METER,
     ) -> None:
         self.name = spec.name
         self.read = 0
+        self._meter = meter
         self._spec = spec
         self._account = account
         self._journal = journal
@@ -143,6 +146,24 @@ class Tailer:
         self._density = 0.0
         self._pruned: Tick = 0
         self._flowed = False
+        self._moved = clock.monotonic()
+        self._paused = False
+
+    @property
+    def progressed(self) -> float | None:
+        """The monotonic moment of the last step: an answer, a commit, the failure of either.
+
+        None while it rightly waits, for room in the journal or for its turn to ask: that may take
+        as long as it takes. Every other wait ends within a minute or the longest interval.
+        """
+        if self._paused or self._account.waits(self.name):
+            return None
+        return max(self._moved, self._reader.heard)
+
+    @property
+    def open_gaps(self) -> int:
+        """How many stretches of it cannot be proved complete."""
+        return len(self._gaps)
 
     @property
     def position(self) -> Tick | None:
@@ -225,6 +246,7 @@ class Tailer:
             return False
         finally:
             self._flowed = self.read > before
+            self._moved = self._clock.monotonic()
         self._storing.over()
         self._patience = Patience(self._random)
         return reached
@@ -403,7 +425,8 @@ class Tailer:
         _, late = await self._store(walk, piece, ReadKind.SWEEP, gaps=gaps, began=began)
         if late:
             at = self._account.time.at(began)
-            self._late.found(late, (at - piece.floor) / SECOND)
+            self._late.found(len(late), (at - piece.floor) / SECOND)
+            self._meter.late(self.name, [max(0, at - one.tick) / SECOND for one in late])
             self._sweeps = self._sweeps.extended(piece.floor, at)
 
     async def _retry_gaps(self, *, at_once: bool) -> None:
@@ -429,10 +452,10 @@ class Tailer:
         *,
         gaps: Sequence[Gap],
         began: float,
-    ) -> tuple[int, int]:
+    ) -> tuple[int, Sequence[Identified]]:
         """Journal a proved walk, waiting for room and for the disk.
 
-        Returns how many entries it saw and how many of them were new. ``began`` is the monotonic
+        Returns how many entries it saw, and the new ones among them. ``began`` is the monotonic
         moment of its first request; without a walk the whole window is a gap.
         """
         at = self._account.time.at(began)
@@ -445,16 +468,22 @@ class Tailer:
         # An empty live edge is one answer, and proves nothing for the sweeps.
         proved = bool(found) or window.ceiling < at
         swept = self._sweeps.covered(window.floor, window.ceiling, at) if proved else self._sweeps
-        added = 0
+        fresh: Sequence[Identified] = ()
         if found or gaps or closed:
             observed = self._clock.now()
+
+            def encode(missing: Sequence[Identified], new: Sequence[Gap]) -> Sequence[Encoded]:
+                nonlocal fresh
+                fresh = missing
+                return self._encode(missing, observed, new)
+
             read = Read(kind, window.floor, window.ceiling, at, walk.pages if walk else 0)
             added = await self._append(
                 Append(
                     self.name,
                     found,
                     position,
-                    lambda missing, new: self._encode(missing, observed, new),
+                    encode,
                     read,
                     swept.cursors,
                     tuple(gaps),
@@ -462,10 +491,10 @@ class Tailer:
                 )
             )
             self._tell(gaps, closed)
-        self.read += added
+            self.read += added
         self._position, self._sweeps = position, swept
         self._density = len(found) / max(1, window.ceiling - window.floor)
-        return len(found), added
+        return len(found), fresh
 
     async def _left_behind(
         self, walk: Walk, found: Sequence[Identified], ceiling: Tick, kind: ReadKind
@@ -514,6 +543,7 @@ class Tailer:
         for gap in gaps:
             if gap.key not in known:
                 self._gaps.add(gap)
+                self._meter.gap(self.name)
                 self._emit(GapFound.of(self.name, gap))
         for gap in closed:
             self._gaps.discard(gap)
@@ -525,14 +555,24 @@ class Tailer:
                 added = (await self._journal.append(append)).added
             except JournalFull as error:
                 self._emit(ReadingPaused(self.name, error.held_by))
-                await self._journal.wait_for_room()
+                await self._room()
                 self._emit(ReadingResumed(self.name))
             except JournalError as error:
+                self._moved = self._clock.monotonic()
                 self._storing.note(error)
                 await self._clock.sleep(self._patience.after(error))
             else:
+                self._moved = self._clock.monotonic()
                 self._storing.over()
                 return added
+
+    async def _room(self) -> None:
+        self._paused = True
+        try:
+            await self._journal.wait_for_room()
+        finally:
+            self._paused = False
+            self._moved = self._clock.monotonic()
 
     async def _prune(self, floor: Tick) -> None:
         """Now and then, forget fingerprints that neither a read nor the ledger needs."""
