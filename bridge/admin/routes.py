@@ -31,7 +31,7 @@ def application(view: View, emit: Emit, token: str | None = None) -> Starlette:
 
     ``token`` is asked for, as a bearer token (RFC 6750, 2.1), under ``/api/``.
     """
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/livez", _health(view.live)),
             Route("/readyz", _health(view.ready)),
@@ -41,6 +41,8 @@ def application(view: View, emit: Emit, token: str | None = None) -> Starlette:
         middleware=[Middleware(_Guard, token=token)],
         exception_handlers={HTTPException: _refused, Exception: _broken(emit)},
     )
+    app.router.redirect_slashes = False  # one path for each thing
+    return app
 
 
 _Endpoint = Callable[[Request], Awaitable[Response]]

@@ -6,17 +6,12 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
-
 import uvicorn
 
 from bridge.admin import View
 from bridge.admin.routes import application
 from bridge.errors import ConfigError
 from bridge.telemetry import Emit
-
-_CONNECTIONS: Final = 64
-"""Answered at a time; more are told to come again, so that nobody crowds the bridge out."""
 
 
 class _Server(uvicorn.Server):
@@ -44,7 +39,6 @@ async def serving(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=1,
         )
     )

@@ -327,19 +327,14 @@ class Journal(Section):
 
 
 class Admin(Section):
-    """The bridge's own web server: `/livez`, `/readyz`, `/metrics`, `/api/status`.
-
-    With `run --once` there is none.
-    """
+    """The bridge's own web server: `/livez`, `/readyz`, `/metrics` and `/api/status`."""
 
     enabled: bool = True
-    """Whether there is one."""
+    """Whether there is one; with `run --once` there is none."""
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:9846"
-    """Address as `host:port`; port 0 is any free one. Not given, any free port is taken where the
-    usual one is in use."""
+    """Address as `host:port`; port 0 is any free one, also if the default's is taken."""
     token: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
-    """A bearer token to ask for under `/api/`; health and metrics are open to whoever gets there.
-    """
+    """A bearer token that is asked for under `/api/`; health and metrics are open."""
 
     @property
     def host(self) -> str:
