@@ -42,10 +42,10 @@ An empty variable counts as unset.
 
 **Keys as variables.** `BRIDGE_POLL__INTERVAL=5s` sets `poll.interval` and so on for every key of
 `fal`, `poll`, `journal`, `admin` and `telemetry`, in place of what the file says; lists are JSON or
-have commas between. `BRIDGE_APPS` is ids with commas between, `*` for the whole account (its name is then
-`account`), or a JSON list as under `apps`; `BRIDGE_DESTINATIONS` is a JSON list. Both take the
-place of the whole list in the file, with a warning. Other `BRIDGE_` variables are ignored with a
-warning.
+have commas between. `BRIDGE_APPS` is ids with commas between, `*` for the whole account (its name
+is then `account`), or a JSON list as under `apps`; `BRIDGE_DESTINATIONS` is a JSON list. Both take
+the place of the whole list in the file, with a warning. Other `BRIDGE_` variables are ignored with
+a warning.
 
 **The key** is taken from the environment only where the file gives neither `fal.key` nor
 `fal.key_file`.

@@ -39,6 +39,7 @@ class Account:
     ) -> None:
         self.time = ServerClock(clock)
         self.requests = 0
+        self._sent: dict[str, float] = {}
         self._api = api
         self._limiter = limiter
         self._clock = clock
@@ -60,6 +61,10 @@ class Account:
         """Whether a request of the app waits for its turn."""
         return self._limiter.waits(app)
 
+    def sent(self, app: str) -> float:
+        """The monotonic moment of the app's last request; none yet is long ago."""
+        return self._sent.get(app, 0.0)
+
     async def page(self, app: str, query: Query, *, troubled: bool) -> Page:
         """Fetch one page for an app when its turn comes; ``troubled`` after a failure of its own.
 
@@ -67,7 +72,7 @@ class Account:
             ApiError: no usable page; the limiter has been told of a 429 or a refused key.
         """
         async with self._limiter.slot(app, troubled=troubled):
-            sent = self._clock.monotonic()
+            sent = self._sent[app] = self._clock.monotonic()
             self.requests += 1
             try:
                 page = await self._counted(app, query)

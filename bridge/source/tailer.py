@@ -151,14 +151,14 @@ class Tailer:
 
     @property
     def progressed(self) -> float | None:
-        """The monotonic moment of the last step: an answer, a commit, the failure of either.
+        """The monotonic moment of the last step: a request, its answer or failure, a commit.
 
         None while it rightly waits, for room in the journal or for its turn to ask: that may take
         as long as it takes. Every other wait ends within a minute or the longest interval.
         """
         if self._paused or self._account.waits(self.name):
             return None
-        return max(self._moved, self._reader.heard)
+        return max(self._moved, self._reader.heard, self._account.sent(self.name))
 
     @property
     def open_gaps(self) -> int:

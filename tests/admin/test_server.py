@@ -77,7 +77,6 @@ def test_rubbish_is_refused_in_silence(capfd: pytest.CaptureFixture[str]) -> Non
 
 def test_it_ends_although_somebody_is_still_connected() -> None:
     """A kept connection does not hold up the stop."""
-
     with socket.socket() as client:
 
         async def body(address: str) -> None:

@@ -292,9 +292,7 @@ def test_variables_in_small_letters_are_told(loaded: Loaded) -> None:
         ),
     ],
 )
-def test_keys_without_effect_deserve_a_word(
-    loaded: Loaded, text: str, warning: str | None
-) -> None:
+def test_keys_without_effect_deserve_a_word(loaded: Loaded, text: str, warning: str | None) -> None:
     """What is accepted and does nothing is said, and what shows a secret."""
     warnings = loaded(f"{MINIMAL}{text}\n").warnings
     assert [w.startswith(warning or "") for w in warnings] == [True] * (warning is not None)
