@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import httpx
+
 from bridge import settings
 from bridge.clock import Clock
 from bridge.destinations.otlp_http import OtlpHttp
@@ -22,9 +24,14 @@ class Exporter:
     """Sends all metrics now and then; what does not arrive is not sent again, the next one does."""
 
     def __init__(
-        self, config: settings.Telemetry, registry: Registry, clock: Clock, emit: Emit
+        self,
+        config: settings.Telemetry,
+        registry: Registry,
+        clock: Clock,
+        emit: Emit,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare; nothing is sent yet.
+        """Prepare; nothing is sent yet. ``transport`` stands in for the network.
 
         Raises:
             ConfigError: a header or the environment's proxy cannot be used.
@@ -43,6 +50,7 @@ class Exporter:
             compression="gzip",
             timeout=_TIMEOUT,
             tls=Tls(),
+            transport=transport,
         )
 
     async def run(self) -> None:

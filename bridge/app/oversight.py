@@ -2,7 +2,7 @@
 
 A loop is stuck when it has neither done anything nor failed at anything for longer than any wait
 it knows. What it waits for by name (its turn to ask, room in the journal, a destination that does
-not accept, a person's pause) is no standstill, however long it takes: a restart would not help.
+not accept or is paused) is no standstill, however long it takes: a restart would not help.
 """
 
 from __future__ import annotations
@@ -111,21 +111,16 @@ class Oversight:
         try:
             self._stats = await bridge.journal.stats()
             for forwarder, sending in zip(bridge.forwarders, bridge.sending, strict=True):
-                await self._mark(bridge, forwarder.state, sending, self._stats)
+                self._mark(forwarder.state, sending, self._stats)
         except JournalError:
             self._marks.clear()  # told by those whose work it stops
         self._looked = self._clock.monotonic()
 
-    async def _mark(
-        self, bridge: Bridge, state: Forwarding, sending: Metered, stats: Stats
-    ) -> None:
+    def _mark(self, state: Forwarding, sending: Metered, stats: Stats) -> None:
         name, now = state.destination, self._clock.monotonic()
         mark = (state.cursor, state.delivered, state.dead_lettered, sending.sends)
         before, since = self._marks.get(name, (None, now))
         fine = mark != before or sending.sending or self._may_rest(state, stats)
-        # A pause is the one reason that no state shows; asked for only when it matters.
-        if not fine and now - since > self._patience / 2:
-            fine = (await bridge.journal.wishes(name, max_size=0)).paused
         self._marks[name] = (mark, now if fine else since)
 
     def _may_rest(self, state: Forwarding, stats: Stats) -> bool:

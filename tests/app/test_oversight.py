@@ -21,7 +21,6 @@ from bridge.app.parts import World, build
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
 from bridge.destinations.otlp_http import OtlpHttp
-from bridge.journal import Wishes
 from bridge.journal.sqlite import SqliteJournal
 from bridge.model import SECOND, Filter, Outcome, Page, Query
 from bridge.payload import Request as Sent
@@ -231,40 +230,16 @@ async def _idle(_: Forwarder, stop: asyncio.Event) -> None:
 def test_records_that_nobody_takes_are_a_standstill(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Something waits, there is no trouble and no pause, and nothing is sent."""
+    """Something waits, there is no trouble, and nothing is sent."""
     monkeypatch.setattr(Forwarder, "run", _idle)
-    paused = _paused(monkeypatch, paused=False)
     found = dead(stage.play(600))
     assert set(found) == {"destination first", "destination second"}
     assert all(115 < at < 140 for at in found.values())
-    assert paused
-
-
-def _paused(monkeypatch: pytest.MonkeyPatch, *, paused: bool) -> list[str]:
-    """Let a person have paused every destination, or none; the list fills with who is asked for."""
-    asked: list[str] = []
-
-    async def wishes(_: SqliteJournal, destination: str, *, max_size: int) -> Wishes:
-        assert max_size == 0
-        asked.append(destination)
-        return Wishes(paused=paused)
-
-    monkeypatch.setattr(SqliteJournal, "wishes", wishes, raising=False)
-    return asked
-
-
-def test_a_pause_is_no_standstill(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person's word; it is looked up now and then only."""
-    monkeypatch.setattr(Forwarder, "run", _idle)
-    asked = _paused(monkeypatch, paused=True)
-    assert dead(stage.play(HOUR / 4)) == {}
-    assert 1 < len(asked) < 2 * (HOUR / 4) / 50
 
 
 def test_a_full_disk_is_no_standstill(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever cannot store its cursor has said so; once it can, it must move again."""
     monkeypatch.setattr(Forwarder, "run", _idle)
-    _paused(monkeypatch, paused=False)
 
     def noted(oversight: Oversight) -> None:
         for name in NAMES:
