@@ -55,16 +55,20 @@ class Overseen:
             for exporter in exports:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_EXPORT):
-                        await exporter.export()
+                        await self._try(type(exporter).__name__, exporter.export)
 
     async def _keep(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a loop; a defect in it is told, and concerns neither the bridge nor the others."""
+        """Run a loop, again and again."""
         while True:
-            try:
-                await loop()
-            except Exception as error:  # noqa: BLE001 - any defect
-                self.emit(InternalError.of(name, error))
-                await asyncio.sleep(_RESTART_AFTER)
+            await self._try(name, loop)
+            await asyncio.sleep(_RESTART_AFTER)
+
+    async def _try(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do some work; a defect in it is told, and concerns neither the bridge nor the others."""
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - any defect
+            self.emit(InternalError.of(name, error))
 
 
 async def overseeing(

@@ -103,12 +103,12 @@ class Registry(Meter):
     def observe(self, metric: Metric, look: Callable[[], Iterable[Sample]]) -> None:
         """Let ``look`` say a metric's numbers whenever somebody reads, from any thread.
 
-        It takes what it finds and waits for nothing. A counter's numbers never fall.
+        It takes what it finds and waits for nothing. A counter's numbers never fall; True is 1.
         """
 
         def observed(_: CallbackOptions) -> Iterable[Observation]:
             return [
-                Observation(number, dict(zip(metric.labels, values, strict=True)))
+                Observation(+number, dict(zip(metric.labels, values, strict=True)))
                 for values, number in look()
             ]
 

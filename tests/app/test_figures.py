@@ -69,6 +69,7 @@ class Overseen(Universe):
         await super()._run_until(end, bridge)
         await asyncio.sleep(LOOK_EVERY)
         self.seen = scrape(self.registry)
+        assert self.registry.otlp()
         watching.cancel()
         self.registry.close()
 

@@ -128,6 +128,13 @@ def test_counters_stand_at_zero_from_the_start(registry: Registry) -> None:
     }
 
 
+def test_a_state_is_a_number(registry: Registry) -> None:
+    """True is 1 in either form; the encoding of OTLP takes no truth values."""
+    registry.observe(metrics.APP_UP, lambda: [(("a",), True), (("b",), False)])
+    assert scrape(registry)["fal_log_bridge_app_up"] == {("a",): 1, ("b",): 0}
+    assert registry.otlp()
+
+
 def test_what_is_counted(registry: Registry) -> None:
     """Each call of the meter moves its own series, and no other."""
     registry.answered("a", "200")
