@@ -37,10 +37,13 @@ class Overseen:
     meter: Meter
     oversight: Oversight
     exporter: Exporter | None
+    where: Event | None
 
     @asynccontextmanager
     async def looking_after(self, bridge: Bridge) -> AsyncIterator[None]:
         """Watch a bridge while it runs, and export one last time in the end."""
+        if self.where:  # not before: a start that fails has one thing to say
+            self.emit(self.where)
         self.oversight.take(bridge)
         exports = [] if self.exporter is None else [self.exporter]
         running: list[Oversight | Exporter] = [self.oversight, *exports]
@@ -90,8 +93,9 @@ async def overseeing(
     if config.telemetry.endpoint is not None:
         exporter = Exporter(config.telemetry, registry, clock, emit)
         stack.push_async_callback(exporter.aclose)
+    where = None
     if config.admin.enabled:
-        listener = _listener(config.admin, emit)
+        listener, where = _listener(config.admin)
         token = config.admin.token.get_secret_value() if config.admin.token else None
         await stack.enter_async_context(serving(oversight, listener, emit, token))
 
@@ -99,18 +103,16 @@ async def overseeing(
         emit(event)
         oversight.note(event)
 
-    return Overseen(heard, registry, oversight, exporter)
+    return Overseen(heard, registry, oversight, exporter, where)
 
 
-def _listener(admin: settings.Admin, emit: Emit) -> socket.socket:
-    """The admin server's socket; where nobody chose the port, another one will do."""
+def _listener(admin: settings.Admin) -> tuple[socket.socket, Event]:
+    """The admin server's socket, and what to say of it; where nobody chose the port, another one will do."""
     try:
         listener = listening(admin.host, admin.port)
     except ConfigError:
         if "listen" in admin.model_fields_set:
             raise
         listener = listening(admin.host, 0)
-        emit(AdminMoved(admin.listen, address_of(listener)))
-    else:
-        emit(AdminListening(address_of(listener)))
-    return listener
+        return listener, AdminMoved(admin.listen, address_of(listener))
+    return listener, AdminListening(address_of(listener))
