@@ -107,7 +107,7 @@ async def overseeing(
 
 
 def _listener(admin: settings.Admin) -> tuple[socket.socket, Event]:
-    """The admin server's socket, and what to say of it; where nobody chose the port, another one will do."""
+    """The admin server's socket and what to say of it; a port that nobody chose may be another."""
     try:
         listener = listening(admin.host, admin.port)
     except ConfigError:
