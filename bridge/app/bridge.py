@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
+from bridge.app.metered import Metered
 from bridge.clock import Clock
 from bridge.delivery.forwarder import Forwarder
 from bridge.destinations.file import File
 from bridge.errors import JournalError
 from bridge.journal import Journal
 from bridge.model import SECOND
+from bridge.source.account import Account
 from bridge.source.tailer import Tailer
 from bridge.telemetry import Emit
 from bridge.telemetry.service import HungUp, InternalError, Progress
@@ -30,7 +32,10 @@ _LOOK_EVERY: Final = 0.25
 
 
 class Bridge:
-    """A running bridge: its tailers, its forwarders and the journal between them."""
+    """A running bridge: its tailers, its forwarders and the journal between them.
+
+    ``sending`` is what each forwarder sends through, in their order.
+    """
 
     def __init__(
         self,
@@ -38,12 +43,16 @@ class Bridge:
         tailers: Sequence[Tailer],
         forwarders: Sequence[Forwarder],
         files: Sequence[File],
+        sending: Sequence[Metered],
+        account: Account,
         journal: Journal,
         clock: Clock,
         emit: Emit,
     ) -> None:
         self.tailers = tailers
         self.forwarders = forwarders
+        self.sending = sending
+        self.account = account
         self.journal = journal
         self._clock = clock
         self._emit = emit

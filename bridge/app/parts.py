@@ -14,6 +14,7 @@ import httpx
 
 from bridge import __version__, settings
 from bridge.app.bridge import Bridge
+from bridge.app.metered import Metered
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
 from bridge.delivery.selection import Selection, TooOld
@@ -39,6 +40,7 @@ from bridge.source.rest import RestApi
 from bridge.source.tailer import AppSpec, Tailer
 from bridge.source.traits import Traits
 from bridge.telemetry import Emit
+from bridge.telemetry.meter import NO_METER, Meter
 
 API_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 
@@ -60,12 +62,13 @@ class World:
     open_journal: Callable[[settings.Journal, Clock], Journal]
     api_transport: httpx.AsyncBaseTransport | None = None
     otlp_transport: Callable[[str], httpx.AsyncBaseTransport | None] = lambda _: None
+    meter: Meter = NO_METER
 
 
-def real_world(emit: Emit) -> World:
+def real_world(emit: Emit, meter: Meter = NO_METER) -> World:
     """The machine's clock, network, disk and standard output."""
     jitter = Random()  # noqa: S311 - spreads retries, keeps no secret
-    return World(SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal)
+    return World(SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal, meter=meter)
 
 
 def _open_journal(place: settings.Journal, clock: Clock) -> Journal:
@@ -88,11 +91,14 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     journal = world.open_journal(config.journal, world.clock)
     stack.push_async_callback(journal.aclose)
     await attach_all(config, journal)
-    forwarders, files = [], []
+    forwarders, files, sending = [], [], []
     for one in config.destinations:
         destination = destination_of(one, world)
         stack.push_async_callback(destination.aclose)
-        forwarders.append(forwarder_of(destination, journal, world, selection_of(one)))
+        # What has no timeout of its own may rest for as long as it likes.
+        timeout: float | None = getattr(one, "timeout", None)
+        sending.append(Metered(destination, world.meter, world.clock, timeout=timeout))
+        forwarders.append(forwarder_of(destination, sending[-1], journal, world, selection_of(one)))
         if isinstance(destination, File):
             files.append(destination)
     account = await account_of(config, world, stack)
@@ -103,6 +109,8 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
         tailers=tailers,
         forwarders=forwarders,
         files=files,
+        sending=sending,
+        account=account,
         journal=journal,
         clock=world.clock,
         emit=world.emit,
@@ -136,7 +144,7 @@ async def account_of(config: settings.Settings, world: World, stack: AsyncExitSt
         requests_per_second=config.poll.requests_per_second,
         concurrency=config.poll.concurrency,
     )
-    return Account(api, limiter, world.clock, Traits(world.clock, world.emit))
+    return Account(api, limiter, world.clock, Traits(world.clock, world.emit), world.meter)
 
 
 def tailer_of(
@@ -172,6 +180,7 @@ def tailer_of(
         clock=world.clock,
         random=world.random,
         emit=world.emit,
+        meter=world.meter,
     )
 
 
@@ -305,13 +314,17 @@ def selection_of(one: settings.Destination) -> Selection:
 
 
 def forwarder_of(
-    destination: Destination, journal: Journal, world: World, selection: Selection
+    destination: Destination,
+    sending: Metered,
+    journal: Journal,
+    world: World,
+    selection: Selection,
 ) -> Forwarder:
-    """The loop that serves one destination."""
+    """The loop that serves one destination, through what counts its sends."""
     # One at a time where there is one stream to write to, so that lines come in order.
     in_flight = 1 if isinstance(destination, Console | File | Syslog) else IN_FLIGHT
     return Forwarder(
-        destination,
+        sending,
         journal,
         world.clock,
         world.emit,

@@ -25,12 +25,16 @@ from bridge.telemetry.service import (
 
 async def run(config: settings.Settings, emit: Emit) -> int:
     """The service: forward until SIGTERM or SIGINT; the exit code."""
+    from bridge.app.overseen import overseeing  # noqa: PLC0415 - heavy, and of no use to --once
+
     signals = _Signals(emit)
     async with AsyncExitStack() as stack:
-        bridge = await build(config, real_world(emit), stack)
+        overseen = await overseeing(config, emit, signals.stop, stack)
+        bridge = await build(config, real_world(overseen.emit, overseen.meter), stack)
         signals.on_hang_up(bridge.hang_up)
         await _say_started(config, bridge, emit)
-        await bridge.run(signals.stop)
+        async with overseen.looking_after(bridge):
+            await bridge.run(signals.stop)
         waiting = await bridge.waiting()
     emit(Stopped(waiting))
     return 0

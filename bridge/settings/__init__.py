@@ -18,6 +18,7 @@ from bridge.settings.sections import (
     Poll,
     Settings,
     Syslog,
+    Telemetry,
     Tls,
 )
 from bridge.settings.shaping import Shape
@@ -52,6 +53,7 @@ __all__ = [
     "StartAt",
     "StartBack",
     "Syslog",
+    "Telemetry",
     "Tls",
     "format_duration",
     "format_size",

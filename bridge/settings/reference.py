@@ -32,7 +32,7 @@ The settings are a YAML file: the one named by `--config`, else by `BRIDGE_CONFI
   at the folder the process runs in.
 - Every error of the settings is reported at once, with its place; the exit code is 2.
 - What is marked "not supported yet" is refused, or where it has a default, warned about.
-- Secrets (`fal.key`, header values) are never printed.
+- Secrets (`fal.key`, `admin.token`, header values) are never printed.
 """
 
 _OVERRIDES: Final = """\
@@ -41,11 +41,11 @@ _OVERRIDES: Final = """\
 An empty variable counts as unset.
 
 **Keys as variables.** `BRIDGE_POLL__INTERVAL=5s` sets `poll.interval` and so on for every key of
-`fal`, `poll`, `journal` and `admin`, in place of what the file says; lists are JSON or have commas
-between. `BRIDGE_APPS` is ids with commas between, `*` for the whole account (its name is then
-`account`), or a JSON list as under `apps`; `BRIDGE_DESTINATIONS` is a JSON list. Both take the
-place of the whole list in the file, with a warning. Other `BRIDGE_` variables are ignored with a
-warning.
+`fal`, `poll`, `journal`, `admin` and `telemetry`, in place of what the file says; lists are JSON or
+have commas between. `BRIDGE_APPS` is ids with commas between, `*` for the whole account (its name
+is then `account`), or a JSON list as under `apps`; `BRIDGE_DESTINATIONS` is a JSON list. Both take
+the place of the whole list in the file, with a warning. Other `BRIDGE_` variables are ignored with
+a warning.
 
 **The key** is taken from the environment only where the file gives neither `fal.key` nor
 `fal.key_file`.
@@ -54,8 +54,7 @@ warning.
 endpoint is among them and no destination is configured; they never change a configured one. A bare
 number as timeout counts milliseconds, as the OpenTelemetry specification says; below 100 it is
 taken as seconds, with a warning. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`
-describe the bridge's own telemetry, which does not exist yet: they are not used, and never for the
-entries it forwards.
+describe the bridge itself in its own telemetry, and never the entries it forwards.
 
 **Proxies and certificates** of all HTTP connections, to fal and to backends, come from the usual
 variables: `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` are addresses of HTTP proxies, `NO_PROXY`
@@ -70,6 +69,7 @@ _HEADINGS: Final = {
     "journal": ("journal", "Journal"),
     "destinations": ("destinations: a list of", ""),
     "admin": ("admin", "Admin"),
+    "telemetry": ("telemetry", "Telemetry"),
 }
 _SHAPE: Final = (
     ("`shape` of an app", "Shape"),

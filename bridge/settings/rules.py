@@ -54,8 +54,13 @@ def worth_a_word(settings: Settings) -> Iterator[str]:
         yield "poll.late_sweeps: is empty, entries that become visible late are not fetched"
     if _in_the_open(settings.fal.base_url):
         yield "fal.base_url: the fal key goes over plain http:// and can be read on the way"
-    if "listen" in settings.admin.model_fields_set:
-        yield "admin.listen: nothing listens yet"
+    if not settings.admin.enabled and settings.admin.model_fields_set - {"enabled"}:
+        yield "admin: its other keys have no effect while enabled is false"
+    telemetry = settings.telemetry
+    if telemetry.endpoint is None and telemetry.model_fields_set - {"endpoint"}:
+        yield "telemetry: its other keys have no effect without endpoint"
+    if telemetry.endpoint and telemetry.headers and _in_the_open(telemetry.endpoint):
+        yield "telemetry.headers: go over plain http:// and can be read on the way"
     every = len(settings.apps) / settings.poll.requests_per_second
     if every > settings.poll.interval:
         yield (

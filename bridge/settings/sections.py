@@ -40,6 +40,7 @@ _SYSLOG_PORTS: Final = {"relp": None, "relps": None, "tls": 6514, "tcp": None, "
 _LARGEST_DATAGRAM: Final = 65_507
 _ENTERPRISE_NUMBER: Final = re.compile(r"(?=.{1,28}\Z)[0-9]+(?:\.[0-9]+)*\Z")
 """As long as an SD-ID leaves room for (RFC 5424, 6.3.2)."""
+_METRICS_PATH: Final = "/v1/metrics"
 _INT64: Final = range(-(2**63), 2**63)
 _PORTS: Final = range(65_536)
 
@@ -349,10 +350,14 @@ class Journal(Section):
 
 
 class Admin(Section):
-    """The bridge's own web server. There is none yet; the key is accepted from now on."""
+    """The bridge's own web server: `/livez`, `/readyz`, `/metrics` and `/api/status`."""
 
+    enabled: bool = True
+    """Whether there is one; with `run --once` there is none."""
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:9846"
-    """Address as `host:port`; port 0 is any free one."""
+    """Address as `host:port`; port 0 is any free one, also if the default's is taken."""
+    token: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
+    """A bearer token that is asked for under `/api/`; health and metrics are open."""
 
     @property
     def host(self) -> str:
@@ -363,6 +368,24 @@ class Admin(Section):
     def port(self) -> int:
         """The port part."""
         return int(self.listen.rpartition(":")[2])
+
+
+class Telemetry(Section):
+    """The bridge's own metrics over OTLP/HTTP, beside the admin server's `/metrics`."""
+
+    endpoint: BaseUrl | None = None
+    """Base URL to send them to, `/v1/metrics` is appended; not given, none are sent."""
+    headers: Mapping[HeaderName, HeaderValue] = {}
+    """Headers of every request; their values are secret."""
+    interval: Annotated[Seconds, Field(gt=0)] = Field(
+        default=60.0, json_schema_extra={"default": "60s"}
+    )
+    """Between two exports."""
+
+    @property
+    def url(self) -> str:
+        """Where metrics are sent (OTLP 1.11, "OTLP/HTTP Request")."""
+        return f"{self.endpoint}{_METRICS_PATH}"
 
 
 class Tls(Section):
@@ -527,6 +550,8 @@ class Settings(Section):
     """The backends to deliver to; see also the `OTEL_EXPORTER_OTLP_` variables."""
     admin: Admin = Admin()
     """The bridge's own web server."""
+    telemetry: Telemetry = Telemetry()
+    """The bridge's own metrics over OTLP."""
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 

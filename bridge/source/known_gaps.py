@@ -14,6 +14,9 @@ class KnownGaps:
     def __init__(self) -> None:
         self._gaps: set[Gap] = set()
 
+    def __len__(self) -> int:
+        return len(self._gaps)
+
     def resume(self, gaps: Iterable[Gap]) -> None:
         """Begin with what the journal holds."""
         self._gaps = set(gaps)
@@ -58,7 +61,7 @@ class KnownGaps:
                 (gap.kind is GapKind.UNREADABLE and gap.floor >= window.floor)
                 or (gap.kind is GapKind.CROWDED and gap.floor > window.floor)
             )
-            and sum(gap.floor <= i.tick < gap.ceiling for i in found) >= max(1, gap.at_least)
+            and sum(gap.floor <= i.tick < gap.ceiling for i in found) >= gap.at_least
         ]
 
     def journaled(self, gaps: Iterable[Gap], closed: Iterable[Gap]) -> list[Gap]:

@@ -24,7 +24,7 @@ class LateTally:
         self._told_at: float | None = None
 
     def found(self, entries: int, age: float) -> None:
-        """A sweep of a window up to ``age`` seconds old found so many entries."""
+        """A sweep found so many entries, the oldest ``age`` seconds after its time."""
         self.entries += entries
         self._untold += entries
         self._latest = max(self._latest, age)

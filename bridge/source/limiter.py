@@ -65,6 +65,15 @@ class Limiter:
         finally:
             self._release(troubled=troubled)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
+
+    def waits(self, app: str) -> bool:
+        """Whether the app waits for its turn."""
+        return any(waiter.app == app for waiter in self._waiting)
+
     def succeeded(self) -> None:
         """A page came: end any hold and win the budget back, little by little."""
         self._hold = 0.0

@@ -30,6 +30,7 @@ from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Patience, Trouble
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
+from bridge.telemetry.meter import Meter
 from bridge.telemetry.reading import GapClosed, GapFound, ReadingPaused, ReadingResumed
 
 _WORTH_STORING: Final[Tick] = 60 * SECOND
@@ -37,14 +38,18 @@ _WORTH_STORING: Final[Tick] = 60 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What storing a walk came to: the entries it saw, and how many of them were new."""
+    """What storing a walk came to: how many entries it saw, and those of them that were new."""
 
     seen: int
-    added: int
+    added: Sequence[Identified]
 
 
 class Progress:
-    """The position, sweep cursors and gaps of one app, in step with the journal."""
+    """The position, sweep cursors and gaps of one app, in step with the journal.
+
+    ``moved`` is the monotonic moment of its last word from the journal, ``paused`` says that it
+    waits for room there.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Progress:
         encode: Callable[[Sequence[Identified], Tick, Sequence[Gap]], Sequence[Encoded]],
         shaped: ShapedTally,
         retention: Retention,
+        meter: Meter,
         time: ServerClock,
         clock: Clock,
         random: Random,
@@ -64,11 +70,14 @@ class Progress:
         self.gaps = KnownGaps()
         self.read = 0
         self.density = 0.0
+        self.moved = clock.monotonic()
+        self.paused = False
         self._app = app
         self._journal = journal
         self._encode = encode
         self._shaped = shaped
         self._retention = retention
+        self._meter = meter
         self._time = time
         self._clock = clock
         self._random = random
@@ -121,26 +130,31 @@ class Progress:
         # An empty live edge is one answer, and proves nothing for the sweeps.
         proved = bool(found) or window.ceiling < at
         sweeps = self.sweeps.covered(window.floor, window.ceiling, at) if proved else self.sweeps
-        added = 0
+        added: Sequence[Identified] = ()
         if found or gaps or closed or self._worth_storing(position, sweeps):
             observed = self._clock.now()
+
+            def encode(missing: Sequence[Identified], new: Sequence[Gap]) -> Sequence[Encoded]:
+                nonlocal added
+                added = missing
+                return self._encode(missing, observed, new)
+
             read = Read(kind, window.floor, window.ceiling, at, walk.pages if walk else 0)
             appended = await self._append(
                 Append(
                     self._app,
                     found,
                     position,
-                    lambda missing, new: self._encode(missing, observed, new),
+                    encode,
                     read,
                     sweeps.cursors,
                     tuple(gaps),
                     tuple(closed),
                 )
             )
-            added = appended.added
+            self.read += appended.added
             self._tell(gaps, closed)
             self._stored = self._marks(position, sweeps)
-        self.read += added
         self.position, self.sweeps = position, sweeps
         self.density = len(found) / max(1, window.ceiling - window.floor)
         return Stored(len(found), added)
@@ -163,6 +177,7 @@ class Progress:
     def _tell(self, gaps: Sequence[Gap], closed: Sequence[Gap]) -> None:
         """Report a gap once, however often it is met."""
         for gap in self.gaps.journaled(gaps, closed):
+            self._meter.gap(self._app)
             self._emit(GapFound.of(self._app, gap))
         for gap in closed:
             self._emit(GapClosed(self._app, gap.floor, gap.ceiling))
@@ -174,12 +189,22 @@ class Progress:
                 appended = await self._journal.append(append)
             except JournalFull as error:
                 self._emit(ReadingPaused(self._app, error.held_by))
-                await self._journal.wait_for_room()
+                await self._room()
                 self._emit(ReadingResumed(self._app))
             except JournalError as error:
+                self.moved = self._clock.monotonic()
                 self._trouble.note(error)
                 await self._clock.sleep(patience.after(error))
             else:
+                self.moved = self._clock.monotonic()
                 self._trouble.over()
                 self._shaped.stored()
                 return appended
+
+    async def _room(self) -> None:
+        self.paused = True
+        try:
+            await self._journal.wait_for_room()
+        finally:
+            self.paused = False
+            self.moved = self._clock.monotonic()

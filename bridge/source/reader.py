@@ -59,6 +59,7 @@ class Reader:
         self.largest_page = 0
         self._doubts = 0
         self._newest: tuple[Tick, float] = (0, float("-inf"))
+        self.heard = clock.monotonic()  # the last answer, or the last failure to get one
         self._app = app
         self._filter = selection
         self._account = account
@@ -147,14 +148,17 @@ class Reader:
             try:
                 page = await self._account.page(self._app, query, troubled=bool(pauses.tries))
             except (ApiLimitRefused, ApiAnswerTooLarge, at_once):
+                self.heard = self._clock.monotonic()
                 raise
             except ApiError as error:
+                self.heard = self._clock.monotonic()
                 self._asking.note(error)
                 pause = pauses.after(error)
                 if patience is not None and self._clock.monotonic() - began >= patience:
                     raise
                 await self._clock.sleep(pause)
             else:
+                self.heard = self._clock.monotonic()
                 self._asking.over()
                 return page
 

@@ -21,6 +21,7 @@ from bridge.source.server_clock import ServerClock
 from bridge.source.trouble import Patience, Trouble
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
+from bridge.telemetry.meter import Meter
 
 _PAGES: Final = 16
 _PAGES_WANTED: Final = 3
@@ -66,6 +67,7 @@ class Sweeper:
         *,
         reader: Reader,
         progress: Progress,
+        meter: Meter,
         journal: Journal,
         time: ServerClock,
         clock: Clock,
@@ -74,6 +76,7 @@ class Sweeper:
     ) -> None:
         self._reader = reader
         self._progress = progress
+        self._meter = meter
         self._journal = journal
         self._app = app
         self._time = time
@@ -142,7 +145,9 @@ class Sweeper:
         stored = await self._progress.store(walk, piece, ReadKind.SWEEP, gaps=gaps, began=began)
         if stored.added:
             at = self._time.at(began)
-            self._late.found(stored.added, (at - piece.floor) / SECOND)
+            late = [max(0, at - one.tick) / SECOND for one in stored.added]
+            self._late.found(len(late), max(late))
+            self._meter.late(self._app, late)
             self._progress.sweeps = self._progress.sweeps.extended(piece.floor, at)
 
     async def _walked(self, window: Slice, patience: float) -> tuple[Slice, Walk, list[Gap]]:

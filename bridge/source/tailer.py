@@ -39,6 +39,7 @@ from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Patience
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
+from bridge.telemetry.meter import NO_METER, Meter
 from bridge.telemetry.reading import (
     AppResumed,
     AppStarted,
@@ -104,6 +105,7 @@ class Tailer:
         random: Random,
         emit: Emit,
         settle: Callable[[], Mapping[str, int]] = dict,
+        meter: Meter = NO_METER,
     ) -> None:
         """``settle`` is called after each append and returns what its rules did to entries."""
         self.name = spec.name
@@ -129,6 +131,7 @@ class Tailer:
             encode=encode,
             shaped=ShapedTally(spec.name, settle, clock=clock, emit=emit),
             retention=self._retention,
+            meter=meter,
             time=account.time,
             clock=clock,
             random=random,
@@ -139,6 +142,7 @@ class Tailer:
             reader=self._reader,
             progress=self._progress,
             journal=journal,
+            meter=meter,
             time=account.time,
             clock=clock,
             random=random,
@@ -153,6 +157,24 @@ class Tailer:
         self._first = False
         self._pruned: Tick = 0
         self._flowed = False
+        self._moved = clock.monotonic()
+
+    @property
+    def progressed(self) -> float | None:
+        """The monotonic moment of the last step: a request, its answer or failure, a commit.
+
+        None while it rightly waits, for room in the journal or for its turn to ask: that may take
+        as long as it takes. Every other wait ends within a minute or the longest interval.
+        """
+        if self._progress.paused or self._account.waits(self.name):
+            return None
+        heard = max(self._reader.heard, self._account.sent(self.name))
+        return max(self._moved, self._progress.moved, heard)
+
+    @property
+    def open_gaps(self) -> int:
+        """How many stretches of it cannot be proved complete."""
+        return len(self._progress.gaps)
 
     @property
     def read(self) -> int:
@@ -242,6 +264,7 @@ class Tailer:
             return False
         finally:
             self._flowed = self.read > before
+            self._moved = self._clock.monotonic()
         self._progress.works()
         self._patience = Patience(self._random)
         return reached

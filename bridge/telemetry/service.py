@@ -160,6 +160,58 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AdminListening(Event):
+    """The admin server answers at ``address``, as host:port."""
+
+    address: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"health, metrics and status are at http://{self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminMoved(Event):
+    """Nobody chose the admin server's address and the usual one is taken: it is at another."""
+
+    level: ClassVar[int] = logging.WARNING
+    wanted: str
+    address: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.wanted} is taken; health, metrics and status are at http://{self.address} "
+            "(set admin.listen to choose)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryHeld(Event):
+    """The bridge's own metrics cannot be exported; it keeps trying, the logs are not concerned."""
+
+    level: ClassVar[int] = logging.WARNING
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"telemetry: the bridge's own metrics are not taken: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryRecovered(Event):
+    """The bridge's own metrics are exported again."""
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return "telemetry: the bridge's own metrics are taken again"
+
+
+@dataclass(frozen=True, slots=True)
 class InternalError(Event):
     """A defect of the bridge itself. ``traceback`` is its Python traceback."""
 

@@ -189,7 +189,7 @@ def test_overrides_refused(refused: Callable[..., str], name: str, value: str, w
 def test_every_key_has_a_variable() -> None:
     """Every key of every section can be set by a variable."""
     names = override_names()
-    for section in ("fal", "poll", "journal", "admin"):
+    for section in ("fal", "poll", "journal", "admin", "telemetry"):
         for key in type(getattr(Settings(), section)).model_fields:
             assert names[f"BRIDGE_{section.upper()}__{key.upper()}"] == (section, key)
 

@@ -278,10 +278,25 @@ def test_variables_in_small_letters_are_told(loaded: Loaded) -> None:
     assert warning.endswith("unknown variable, ignored; did you mean BRIDGE_POLL__INTERVAL?")
 
 
-def test_a_listening_address_deserves_a_word(loaded: Loaded) -> None:
-    """Nothing listens yet."""
-    (warning,) = loaded(environ={"BRIDGE_ADMIN__LISTEN": "127.0.0.1:1"}).warnings
-    assert warning == "admin.listen: nothing listens yet"
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("admin: {enabled: false}", None),
+        ("admin: {listen: h:1, token: x}", None),
+        ("admin: {enabled: false, listen: h:1}", "admin: its other keys have no effect while"),
+        ("telemetry: {endpoint: https://o.test, headers: {a: b}, interval: 1s}", None),
+        ("telemetry: {endpoint: http://localhost:4318, headers: {a: b}}", None),
+        ("telemetry: {interval: 1s}", "telemetry: its other keys have no effect without endpoint"),
+        (
+            "telemetry: {endpoint: http://o.test, headers: {a: b}}",
+            "telemetry.headers: go over plain http:// and can be read on the way",
+        ),
+    ],
+)
+def test_keys_without_effect_deserve_a_word(loaded: Loaded, text: str, warning: str | None) -> None:
+    """What is accepted and does nothing is said, and what shows a secret."""
+    warnings = loaded(f"{MINIMAL}{text}\n").warnings
+    assert [w.startswith(warning or "") for w in warnings] == [True] * (warning is not None)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_the_full_example_has_every_key_and_default() -> None:
     assert full.poll == default.poll
     assert full.journal.max_bytes == default.journal.max_bytes
     assert full.admin == default.admin
+    assert full.telemetry == default.telemetry
     assert full.fal.base_url == default.fal.base_url
 
 

@@ -415,7 +415,7 @@ def test_quoted_quantities(loaded: Loaded) -> None:
     ],
 )
 def test_listen(loaded: Loaded, listen: str, host: str, port: int) -> None:
-    """The admin address is accepted from now on."""
+    """The admin server's address, with names, numbers and brackets."""
     admin = loaded(f"{MINIMAL}admin: {{listen: {listen}}}\n").admin
     assert (admin.host, admin.port) == (host, port)
 

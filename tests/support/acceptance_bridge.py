@@ -62,7 +62,8 @@ class Command:
             ],
         }
         for name, section in sections.items():
-            written[name] = {**written[name], **section} if isinstance(section, dict) else section
+            merged = isinstance(section, dict)
+            written[name] = {**written.get(name, {}), **section} if merged else section
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(written), encoding="utf-8")
         return path

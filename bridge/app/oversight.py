@@ -1,0 +1,160 @@
+"""Looks after a running bridge: the journal's figures, and whether anything stands still.
+
+A loop is stuck when it has neither done anything nor failed at anything for longer than any wait
+it knows. What it waits for by name (its turn to ask, room in the journal, a destination that does
+not accept or is paused) is no standstill, however long it takes: a restart would not help.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+from bridge import settings
+from bridge.admin import Health
+from bridge.app.bridge import Bridge
+from bridge.app.figures import figures
+from bridge.app.metered import Metered
+from bridge.app.status import as_json, status
+from bridge.clock import Clock
+from bridge.delivery.forwarder import Forwarding
+from bridge.errors import JournalError
+from bridge.journal import Stats
+from bridge.model import Json, Verdict
+from bridge.telemetry import Event
+from bridge.telemetry.delivering import BatchesNotRead, CursorNotStored, JournalRecovered
+from bridge.telemetry.registry import Registry
+
+LOOK_EVERY: Final = 2.0
+"""Seconds between two looks at the journal's figures."""
+
+_SLACK: Final = 60.0
+_LONGEST_BACKOFF: Final = 60.0
+
+
+class Oversight:
+    """What the admin server shows of a bridge; see `bridge.admin.View`."""
+
+    def __init__(
+        self, config: settings.Settings, clock: Clock, registry: Registry, stop: asyncio.Event
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._registry = registry
+        self._stop = stop
+        self._patience = _SLACK + max(_LONGEST_BACKOFF, config.poll.max_interval)
+        self._bridge: Bridge | None = None
+        self._stats: Stats | None = None
+        self._looked = clock.monotonic()
+        self._marks: dict[str, tuple[object, float]] = {}
+        self._unstored: set[str] = set()
+        self._showing = asyncio.Lock()
+
+    def note(self, event: Event) -> None:
+        """Hear an event: whom the journal fails is not to blame for standing still."""
+        if isinstance(event, CursorNotStored | BatchesNotRead):
+            self._unstored.add(event.destination)
+        elif isinstance(event, JournalRecovered):
+            self._unstored.discard(event.destination)
+
+    def take(self, bridge: Bridge) -> None:
+        """Look after a bridge, which begins to run now."""
+        self._bridge, self._looked = bridge, self._clock.monotonic()
+        for metric, look in figures(bridge, self._clock, lambda: self._stats).items():
+            self._registry.observe(metric, look)
+
+    async def run(self) -> None:
+        """Look at the bridge that was taken, every few seconds, for ever."""
+        while self._bridge:
+            await self._look(self._bridge)
+            await self._clock.sleep(LOOK_EVERY)
+
+    def live(self) -> Health:
+        """Whether everything moves; names what does not."""
+        if self._bridge is None or self._stop.is_set():
+            return Health(ok=True)
+        stuck = tuple(self._stuck(self._bridge))
+        return Health(not stuck, stuck)
+
+    def ready(self) -> Health:
+        """Whether at least one app is read and one destination not blocked; names what fails.
+
+        In words of our own: what a server said may quote a log line.
+        """
+        if self._stop.is_set():
+            return Health(ok=False, reasons=("stopping",))
+        if self._bridge is None:
+            return Health(ok=False, reasons=("starting: the positions are not loaded yet",))
+        unread = list(_unread(self._bridge))
+        states = [forwarder.state for forwarder in self._bridge.forwarders]
+        reads = len(unread) < len(self._bridge.tailers)
+        delivers = not all(_is_blocked(state) for state in states)
+        failing = (f"destination {s.destination}: {_failing(s)}" for s in states if s.trouble)
+        return Health(reads and delivers, (*unread, *failing))
+
+    def metrics(self, accept: str) -> tuple[str, bytes]:
+        """The metrics as text, with its content type."""
+        return self._registry.exposition(accept)
+
+    async def status(self) -> Json:
+        """What ``fal-log-bridge status --json`` prints; read beside the loop, one at a time.
+
+        Raises:
+            JournalUnusable: the journal cannot be read.
+        """
+        async with self._showing:
+            return as_json(await asyncio.to_thread(status, self._config, self._clock))
+
+    async def _look(self, bridge: Bridge) -> None:
+        """Take the journal's figures, and note who has moved."""
+        try:
+            self._stats = await bridge.journal.stats()
+            for forwarder, sending in zip(bridge.forwarders, bridge.sending, strict=True):
+                self._mark(forwarder.state, sending, self._stats)
+        except JournalError:
+            self._marks.clear()  # told by those whose work it stops
+        self._looked = self._clock.monotonic()
+
+    def _mark(self, state: Forwarding, sending: Metered, stats: Stats) -> None:
+        name, now = state.destination, self._clock.monotonic()
+        mark = (state.cursor, state.delivered, state.dead_lettered, sending.sends)
+        before, since = self._marks.get(name, (None, now))
+        fine = mark != before or sending.sending or self._may_rest(state, stats)
+        self._marks[name] = (mark, now if fine else since)
+
+    def _may_rest(self, state: Forwarding, stats: Stats) -> bool:
+        """Whether there is nothing to deliver, or a known reason not to."""
+        waiting = any(b.destination == state.destination and b.records for b in stats.backlogs)
+        return not waiting or state.trouble is not None or state.destination in self._unstored
+
+    def _stuck(self, bridge: Bridge) -> Iterator[str]:
+        now = self._clock.monotonic()
+        for tailer in bridge.tailers:
+            progressed = tailer.progressed
+            if progressed is not None and now - progressed > self._patience:
+                yield f"app {tailer.name}: reading has not moved for {now - progressed:.0f} s"
+        for sending in bridge.sending:
+            _, since = self._marks.get(sending.name, (None, now))
+            if sending.hangs:
+                yield f"destination {sending.name}: a send does not end"
+            elif now - since > self._patience:
+                yield f"destination {sending.name}: delivery has not moved for {now - since:.0f} s"
+        if now - self._looked > self._patience:
+            yield f"journal: no answer for {now - self._looked:.0f} s"
+
+
+def _unread(bridge: Bridge) -> Iterator[str]:
+    for tailer in bridge.tailers:
+        if tailer.trouble:
+            yield f"app {tailer.name}: cannot be read; the log says why"
+        elif tailer.position is None:
+            yield f"app {tailer.name}: its start is not known yet"
+
+
+def _is_blocked(state: Forwarding) -> bool:
+    return state.trouble is not None and state.trouble.verdict is Verdict.BLOCKED
+
+
+def _failing(state: Forwarding) -> str:
+    return f"{'blocked' if _is_blocked(state) else 'retrying'}; the log says why"
