@@ -307,9 +307,7 @@ class Ledger:
         )
         return next((at for after, at in rows if after < seq), None)
 
-    def state_of(
-        self, destination: DestinationStanding, seq: int
-    ) -> tuple[State, Tick | None]:
+    def state_of(self, destination: DestinationStanding, seq: int) -> tuple[State, Tick | None]:
         """What became of a batch at a destination that stood so, and when it was acknowledged.
 
         Single records of it may be dead letters all the same, see `dead_letters_of`. A batch that

@@ -208,10 +208,7 @@ class Result:
     def complete(self) -> bool:
         """Whether every entry of the window is proved to be journaled by now, and none was lost."""
         return (
-            not self.error
-            and self.missing == self.repaired
-            and not self.unproved
-            and not self.lost
+            not self.error and self.missing == self.repaired and not self.unproved and not self.lost
         )
 
 
