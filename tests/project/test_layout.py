@@ -38,6 +38,7 @@ _PURE = (
     "gaps.py",
     "mapping/*.py",
     "source/walk.py",
+    "source/elimination.py",
     "source/fingerprint.py",
     "source/schedule.py",
     "delivery/retry.py",

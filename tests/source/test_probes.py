@@ -169,7 +169,7 @@ def test_inclusive_bounds(names: tuple[str, ...], finding: str, count: int) -> N
     found = Api(Inclusive(names), ago=spread(count)).probe()
     assert told(found, "bounds") == (ODD, finding)
     assert told(found, "precision") == (OK, "microsecond")
-    assert found["bounds"].harmful is ("until" in names)
+    assert not found["bounds"].harmful  # what the walk is shown twice it takes once
 
 
 @pytest.mark.parametrize(("step", "finding"), [(MILLISECOND, "millisecond"), (SECOND, "second")])
@@ -423,4 +423,4 @@ def test_never_wrong(ago: list[Tick], step: Tick, inclusive: bool, cap: int | No
         if probe in found and found[probe].standing is not UNKNOWN:
             said = found[probe].finding
             assert said == truth or (probe == "bounds" and inclusive and said.endswith(truth))
-    assert inclusive or not any(one.harmful for one in found.values())
+    assert not any(one.harmful for one in found.values())
