@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +12,10 @@ from bridge import settings
 from bridge.app.parts import World, account_of, mapper_of
 from bridge.app.rereading import chosen, concerns_all, entry_json, gap_json, reader_of
 from bridge.app.windows import for_all, reach_of, refusals, window_of
-from bridge.errors import BridgeError, ConfigError, JournalUnusable
+from bridge.errors import BridgeError, JournalUnusable
 from bridge.journal import Journal
-from bridge.journal.ledger import AppStanding, Ledger
-from bridge.model import Append, AppRecord, Identified, Json, Read, Tick
+from bridge.journal.ledger import Ledger
+from bridge.model import Append, AppRecord, Identified, Json, Read
 from bridge.source.audit import Comparison, Repair, Result, audit
 from bridge.timestamps import format_tick
 
@@ -27,13 +27,15 @@ Progress: TypeAlias = Callable[[str, float], None]
 class Asked:
     """What to audit: the window, the apps by name (none: all that are configured).
 
-    With ``repair``, what is missing is journaled.
+    With ``repair``, what is missing is journaled. ``otherwise`` are further options as they were
+    given, for a command line to copy.
     """
 
     since: settings.Start
     until: settings.Start
     apps: Sequence[str] = ()
     repair: bool = False
+    otherwise: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,11 @@ async def run(config: settings.Settings, world: World, asked: Asked, progress: P
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger.open(config.journal.path))
         standings = {one.record.name: one for one in ledger.apps()}
-        left_out = _left_out(apps, config, standings, floor, ceiling)
+        refused = refusals(apps, config, standings, floor, ceiling)
+        reach = {app.name: reach_of(standings.get(app.name)) for app in apps}
+        if len(refused) == len(apps) or any(reach[name] for name in refused):
+            together = for_all(reach, floor, ceiling, asked.otherwise)
+            raise ExceptionGroup("not every app can be audited", [*refused.values(), *together])
         journal = await _own_journal(config, world, ledger, stack) if asked.repair else None
         account = await account_of(config, world, stack)
         results: list[Result] = []
@@ -74,7 +80,7 @@ async def run(config: settings.Settings, world: World, asked: Asked, progress: P
         for app in apps:
             comparison = Comparison(app.name, floor, ceiling, ledger)
             results.append(comparison.result)
-            if why := left_out.get(app.name) or hopeless:
+            if why := refused.get(app.name) or hopeless:
                 comparison.result.error = str(why)
                 continue
             record = standings[app.name].record
@@ -90,26 +96,6 @@ async def run(config: settings.Settings, world: World, asked: Asked, progress: P
                 comparison.result.error = str(error)
                 hopeless = error if concerns_all(error) else None
         return Audited(tuple(results), ledger.held)
-
-
-def _left_out(
-    apps: Sequence[settings.App],
-    config: settings.Settings,
-    standings: Mapping[str, AppStanding],
-    floor: Tick,
-    ceiling: Tick,
-) -> Mapping[str, ConfigError]:
-    """The apps that cannot be audited in any window yet, beside others that can in this one.
-
-    Raises:
-        ExceptionGroup: see `run`.
-    """
-    reach = {app.name: reach_of(standings.get(app.name)) for app in apps}
-    refused = refusals(apps, config, standings, floor, ceiling)
-    if len(refused) == len(apps) or any(reach[name] for name in refused):
-        together = for_all(reach, floor, ceiling)
-        raise ExceptionGroup("not every app can be audited", [*refused.values(), *together])
-    return refused
 
 
 async def _own_journal(

@@ -88,9 +88,12 @@ def refusal(
 
 
 def for_all(
-    reach: Mapping[str, tuple[Tick, Tick] | None], floor: Tick, ceiling: Tick
+    reach: Mapping[str, tuple[Tick, Tick] | None], floor: Tick, ceiling: Tick, otherwise: str
 ) -> list[ConfigError]:
-    """One window for all apps that have any, to copy, where there are several of them."""
+    """One window for all apps that have any, to copy, where there are several of them.
+
+    ``otherwise`` are further options for that.
+    """
     able = {name: ends for name, ends in reach.items() if ends is not None}
     if len(able) < 2:  # noqa: PLR2004 - several
         return []
@@ -100,7 +103,8 @@ def for_all(
     else:
         names = " ".join(f"--app {shlex.quote(name)}" for name in able)
         window = _options(*_nearest(lowest, highest, floor, ceiling))
-        text, hint = "a window that all accept", f"fal-log-bridge audit {window} {names}"
+        parts = ("fal-log-bridge audit", window, names, otherwise)
+        text, hint = "a window that all accept", " ".join(part for part in parts if part)
     return [ConfigError(text, where="audit", hint=hint)]
 
 

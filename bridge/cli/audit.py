@@ -59,6 +59,7 @@ def audit(
         until=start(until, "--until"),
         apps=app or (),
         repair=repair,
+        otherwise=_given(config, repair=repair, as_json=as_json),
     )
     loaded = settings.load(config)
     with _progress() as progress:
@@ -70,6 +71,15 @@ def audit(
         for line in _lines(audited):
             typer.echo(line)
     raise typer.Exit(0 if audited.complete else 1)
+
+
+def _given(config: Path | None, *, repair: bool, as_json: bool) -> str:
+    """The options that say nothing of window and apps, as they were given."""
+    import shlex  # noqa: PLC0415 - keeps --help quick
+
+    flags = [("--repair", repair), ("--json", as_json)]
+    place = [f"--config {shlex.quote(str(config))}"] if config else []
+    return " ".join([*(name for name, wanted in flags if wanted), *place])
 
 
 def start(text: str, option: str) -> settings.Start:

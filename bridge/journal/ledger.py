@@ -324,13 +324,18 @@ class Ledger:
         return (State.WAITING if waits and (kept or destination.in_use) else State.UNKNOWN), None
 
     def _whereabouts(self, destination: str, seq: int) -> tuple[bool, bool]:
-        """Whether a batch is kept, and whether it is lost; number 0 is of an unknown batch."""
+        """Whether a batch is kept, and whether it is lost.
+
+        Acknowledgements are kept as long as the walk that they belong to.
+        """
         rows = self._rows(
             """
-            SELECT kept, NOT kept AND :seq > 0 AND (
+            SELECT kept, NOT kept AND (
                 EXISTS (SELECT 1 FROM cursors
                         WHERE destination = :destination AND in_use AND cursor < :seq)
-                OR NOT EXISTS (
+                OR :seq <= (SELECT last_seq FROM reads WHERE first_seq <= :seq
+                            ORDER BY first_seq DESC LIMIT 1)
+                AND NOT EXISTS (
                     SELECT 1 FROM cursors WHERE :seq > (
                         SELECT after FROM acks
                         WHERE acks.destination = cursors.destination AND acks.cursor >= :seq

@@ -40,9 +40,10 @@ def audited(
     config: settings.Settings | None = None,
     apps: tuple[str, ...] = (),
     repair: bool = False,
+    otherwise: str = "",
 ) -> tuple[Result, ...]:
     """Run the audit."""
-    asked = Asked(StartAt(floor), StartAt(ceiling), apps, repair)
+    asked = Asked(StartAt(floor), StartAt(ceiling), apps, repair, otherwise)
     return whole(scene, asked, config or config_of(scene)).results
 
 
@@ -184,13 +185,13 @@ def test_a_window_for_all_apps(scene: Scene) -> None:
     scene.fill("one", swept={SECOND: NOON - 120 * SECOND})
     scene.fill("two", floor=FLOOR + 60 * SECOND)
     config = config_of(scene, {"app_id": "one"}, {"app_id": "two"}, {"app_id": "new"})
-    texts = refused(scene, config=config)
+    texts = refused(scene, config=config, otherwise="--json")
     assert ["audit of one" in texts[0], "audit of two" in texts[1]] == [True, True]
     assert "knows nothing of this app" in texts[2]
     assert texts[3] == (
         "audit: a window that all accept (fal-log-bridge audit "
         f"--since {format_tick(FLOOR + 60 * SECOND)} --until {format_tick(NOON - 120 * SECOND)} "
-        "--app one --app two)"
+        "--app one --app two --json)"
     )
     scene.fill("late", floor=NOON - 90 * SECOND)
     config = config_of(scene, {"app_id": "one"}, {"app_id": "late"})

@@ -74,7 +74,13 @@ def test_what_is_asked(cli: CommandLine, config: str) -> None:
     options = ("--app", "one", "--app", "two", "--repair", "--config", config)
     assert cli("audit", *WINDOW, *options)[0] == 0
     assert asked == [
-        work.Asked(settings.StartBack(7_200), settings.StartAt(NOON), ["one", "two"], True)
+        work.Asked(
+            settings.StartBack(7_200),
+            settings.StartAt(NOON),
+            ["one", "two"],
+            repair=True,
+            otherwise=f"--repair --config {config}",
+        )
     ]
 
 

@@ -332,3 +332,22 @@ def test_a_batch_that_is_gone_is_lost(running: SqliteJournal, path: Path) -> Non
         found = states(ledger)
     assert {name: of[3] for name, of in found.items()} == dict.fromkeys(found, "lost")
     assert (found["one"][4], found["two"][4]) == ("unknown", "waiting")
+
+
+def test_what_is_forgotten_is_not_lost(running: SqliteJournal, path: Path) -> None:
+    """A walk that brought a gap only is forgotten once it is delivered, answers included."""
+
+    async def pass_by() -> None:
+        gap = Gap(GapKind.RETENTION, 1, 2, at_least=0)
+        await running.append(walk("a", gaps=[gap]))
+        for name in ("one", "two"):
+            await running.advance(name, 6)
+        await running.prune("a", needed=0, kept=0)
+        await running.aclose()
+
+    asyncio.run(pass_by())
+    with Ledger.open(path) as ledger:
+        assert ledger.read_of("a", 6) is None
+        one, two = ledger.destinations()
+        assert ledger.state_of(one, 6) == (State.UNKNOWN, None)
+        assert ledger.state_of(two, 5) == (State.ACKNOWLEDGED, 400)
