@@ -73,6 +73,7 @@ async def run(config: settings.Settings, world: World, asked: Asked, progress: P
         if len(refused) == len(apps) or any(reach[name] for name in refused):
             together = for_all(reach, floor, ceiling, asked.otherwise)
             raise ExceptionGroup("not every app can be audited", [*refused.values(), *together])
+        held = ledger.held  # by a bridge, not by the repair that may follow
         journal = await _own_journal(config, world, ledger, stack) if asked.repair else None
         account = await account_of(config, world, stack)
         results: list[Result] = []
@@ -95,7 +96,7 @@ async def run(config: settings.Settings, world: World, asked: Asked, progress: P
             except BridgeError as error:
                 comparison.result.error = str(error)
                 hopeless = error if concerns_all(error) else None
-        return Audited(tuple(results), ledger.held)
+        return Audited(tuple(results), held)
 
 
 async def _own_journal(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,8 @@ def test_beside_a_running_bridge(scene: Scene) -> None:
     scene.forget(found[0].uid)
     asked = Asked(StartAt(FLOOR), StartAt(NOON))
     assert not whole(scene, asked, config_of(scene)).held
+    assert not whole(scene, replace(asked, repair=True), config_of(scene)).held
+    scene.forget(found[0].uid)
     journal = scene.open()
     try:
         assert audited(scene)[0].missing == 1
