@@ -126,16 +126,17 @@ async def explain(
         async with AsyncExitStack() as stack:
             account = await account_of(config, world, stack)
             standings = {one.record.name: one for one in ledger.apps()}
-            for app in wanted:
+            for at, app in enumerate(wanted):
                 standing = standings.get(app.name)
                 floor = _search_floor(standing, since, world.clock.now())
                 reader = reader_of(app, config, account, world)
                 try:
                     shown, whole = await newest_with(text, reader, app.filter, floor, MOST)
                 except BridgeError as error:
-                    found.failed[app.name] = str(error)
                     if concerns_all(error):
+                        found.failed |= dict.fromkeys(names[at:], str(error))
                         break
+                    found.failed[app.name] = str(error)
                 else:
                     found.entries += [_explain_shown(ledger, app.name, standing, e) for e in shown]
                     found.stopped += [] if whole else [app.name]

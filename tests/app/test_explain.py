@@ -289,12 +289,13 @@ def test_an_app_that_fails_hides_no_other(scene: Scene) -> None:
 
 
 def test_a_refused_key_ends_the_search(scene: Scene) -> None:
-    """It would be refused for the other apps too."""
+    """It would be refused for the other apps too, and is not asked for them."""
     scene.fill("one")
     config = config_of(scene, {"app_id": "one"}, {"app_id": "two"})
     scene.front.faults = Faults(schedule=lambda *_: Reply(401))
-    assert list(explained(scene, "x", config=config).failed) == ["one"]
-    assert scene.now == 0.0
+    asked = scene.front._number
+    assert list(explained(scene, "x", config=config).failed) == ["one", "two"]
+    assert (scene.now, scene.front._number) == (0.0, asked + 1)
 
 
 def test_a_gap_has_a_uid_too(scene: Scene) -> None:
