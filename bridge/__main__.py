@@ -1,8 +1,8 @@
 """The way in: ``fal-log-bridge`` and ``python -m bridge``.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or config, 130 interrupted twice. A user's mistake is one
-message on standard error, never a traceback; an output that is closed, broken or full changes
-none of this.
+Exit codes: 0 done, 1 failed, 2 bad usage or config, 130 interrupted (``run`` drains at the first
+Ctrl-C, so it takes two). A user's mistake is one message on standard error, never a traceback; an
+output that is closed, broken or full changes none of this.
 """
 
 from __future__ import annotations

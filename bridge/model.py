@@ -152,6 +152,11 @@ class AppRecord:
     swept: Mapping[Tick, Tick] = field(default_factory=dict)
     ledger_from: Tick | None = None
 
+    @property
+    def whole_from(self) -> Tick:
+        """From where on the ledger holds the fingerprint of every entry that was journaled."""
+        return self.position if self.ledger_from is None else self.ledger_from
+
 
 class ReadKind(StrEnum):
     """What a walk was for (design, "Three kinds of read"; an audit repairs)."""

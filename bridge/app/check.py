@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from http import HTTPStatus
 
 from bridge import settings
-from bridge.app.audit import chosen
 from bridge.app.parts import World, account_of, destination_of
-from bridge.errors import ApiError, ApiLimitRefused, ApiThrottled, ApiUnavailable
+from bridge.app.rereading import chosen, concerns_all
+from bridge.errors import ApiError, ApiLimitRefused, ApiThrottled
 from bridge.model import Json, Outcome, Verdict
 from bridge.source.account import Account
 from bridge.source.probes import Probed, Standing, probed
@@ -74,7 +73,7 @@ async def _of_apps(
             try:
                 rows = await _of_app(app, account, world)
             except ApiError as error:
-                shared = _concerns_all(error)
+                shared = concerns_all(error)
                 target = "fal" if shared else _name(app)
                 yield Row(target, "request", Mark.FAILED, _said(error), _mend(error))
                 if shared:
@@ -151,12 +150,6 @@ def _row(target: str, one: Probed) -> Row:
 
 def _name(app: settings.App) -> str:
     return f"app {app.name}"
-
-
-def _concerns_all(error: ApiError) -> bool:
-    """A key that is not accepted, or no answer at all, is no matter of one app."""
-    unanswered = isinstance(error, ApiUnavailable) and error.status is None
-    return unanswered or error.status == HTTPStatus.UNAUTHORIZED
 
 
 def _said(error: ApiError) -> str:

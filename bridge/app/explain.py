@@ -7,40 +7,33 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Final
 
 from bridge import settings
-from bridge.app.audit import chosen, closed_below, entry_json, reader_of
 from bridge.app.parts import World, account_of
-from bridge.errors import ConfigError
-from bridge.journal.ledger import AppStanding, Found, Ledger, ReadRecord
-from bridge.model import SECOND, AppRecord, Entry, Filter, Json, Query, Tick
-from bridge.source.audit import PATIENCE, read_again
-from bridge.source.fingerprint import content_hash, uid
-from bridge.source.reader import Reader
+from bridge.app.rereading import (
+    chosen,
+    closed_below,
+    concerns_all,
+    entry_json,
+    gap_json,
+    reader_of,
+)
+from bridge.app.search import newest_with
+from bridge.errors import BridgeError, ConfigError
+from bridge.gaps import gap_uid
+from bridge.journal.ledger import AppStanding, Found, GapRecord, Ledger, ReadRecord, State
+from bridge.model import SECOND, AppRecord, Entry, Json, Tick
 from bridge.timestamps import format_tick
 
 MOST: Final = 20
 """How many entries a text explains, the newest ones."""
 
-_MOST_PAGES: Final = 100
-_PAGE: Final = 100
 _UID: Final = re.compile(r"[0-9a-fA-F]{8,32}\Z")
 _UID_DIGITS: Final = 32
-
-
-class State(StrEnum):
-    """What became of an entry at one destination."""
-
-    ACKNOWLEDGED = "acknowledged"
-    WAITING = "waiting"
-    DEAD_LETTER = "dead letter"
-    UNKNOWN = "unknown"
-    """Its batch was passed before this destination was there, or before the journal kept when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +70,33 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainedGap:
+    """The record of a gap that was sent downstream among the entries."""
+
+    uid: bytes
+    record: GapRecord
+    fates: tuple[Fate, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Everything that was found, the newest first; ``searched`` are the apps the API was asked for.
 
     ``stopped`` are those where the search ended before its start: there was too much to read.
+    ``failed`` says of an app why the API could not be asked. ``by_uid``: the text can be one.
     """
 
     entries: tuple[Explained, ...]
+    gaps: tuple[ExplainedGap, ...] = ()
     searched: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    by_uid: bool = False
+
+    @property
+    def found(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.entries or self.gaps)
 
 
 async def explain(
@@ -101,74 +112,111 @@ async def explain(
     ``since`` bounds the search for a text; without it, it goes back as far as the ledger.
 
     Raises:
-        ConfigError: no such app, or the beginning of several uids.
+        ConfigError: no such app, the beginning of several uids, or a key that cannot be used.
         JournalUnusable: there is no journal.
-        ApiError: the API cannot be read.
     """
     wanted = chosen(config, apps)
-    async with AsyncExitStack() as stack:
-        ledger = stack.enter_context(Ledger.open(config.journal.path))
-        names = {app.name for app in wanted} if apps else None
-        by_uid = _by_uid(ledger, text, names)
-        if by_uid:
-            return Explanation(tuple(by_uid))
-        account = await account_of(config, world, stack)
-        standings = {one.record.name: one for one in ledger.apps()}
-        found: list[Explained] = []
-        stopped = []
-        for app in wanted:
-            standing = standings.get(app.name)
-            reader = reader_of(app, config, account, world)
-            floor = _search_floor(standing, since, world.clock.now())
-            shown, whole = await _search(reader, app.filter, text, floor)
-            found += [_explain_shown(ledger, app.name, standing, one) for one in shown]
-            stopped += [] if whole else [app.name]
-        found.sort(key=lambda one: -(one.entry.tick or 0) if one.entry else 0)
-        searched = tuple(app.name for app in wanted)
-        return Explanation(tuple(found[:MOST]), searched, tuple(stopped))
+    names = tuple(app.name for app in wanted)
+    with Ledger.open(config.journal.path) as ledger:
+        if _UID.match(text):
+            named = _by_uid(ledger, text.lower(), frozenset(names) if apps else None)
+            if named.found:
+                return named
+        found = _Found()
+        async with AsyncExitStack() as stack:
+            account = await account_of(config, world, stack)
+            standings = {one.record.name: one for one in ledger.apps()}
+            for at, app in enumerate(wanted):
+                standing = standings.get(app.name)
+                floor = _search_floor(standing, since, world.clock.now())
+                reader = reader_of(app, config, account, world)
+                try:
+                    shown, whole = await newest_with(text, reader, app.filter, floor, MOST)
+                except BridgeError as error:
+                    if concerns_all(error):
+                        found.failed |= dict.fromkeys(names[at:], str(error))
+                        break
+                    found.failed[app.name] = str(error)
+                else:
+                    found.entries += [_explain_shown(ledger, app.name, standing, e) for e in shown]
+                    found.stopped += [] if whole else [app.name]
+    found.entries.sort(key=lambda one: -(one.entry.tick or 0) if one.entry else 0)
+    return Explanation(
+        tuple(found.entries[:MOST]),
+        searched=names,
+        stopped=tuple(found.stopped),
+        failed=found.failed,
+        by_uid=_UID.match(text) is not None,
+    )
 
 
-def _by_uid(ledger: Ledger, text: str, names: set[str] | None) -> list[Explained]:
-    """What is journaled under a uid, whole or begun; nothing where it is none."""
-    if not _UID.match(text):
-        return []
-    digits = text.lower()
-    if len(digits) == _UID_DIGITS:
-        uids = [bytes.fromhex(digits)]
-    else:
-        begun = ledger.uids_with_prefix(bytes.fromhex(digits[: len(digits) // 2 * 2]))
-        uids = [one for one in begun if one.hex().startswith(digits)]
+@dataclass(slots=True)
+class _Found:
+    """What searching came to so far."""
+
+    entries: list[Explained] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def _by_uid(ledger: Ledger, digits: str, names: frozenset[str] | None) -> Explanation:
+    """What is journaled under a uid, whole or begun, entries and gaps."""
+    gaps = [
+        (one, record)
+        for record in ledger.gap_records()
+        if (one := gap_uid(record.app, record.gap)).hex().startswith(digits)
+    ]
+    uids = dict.fromkeys((*_uids(ledger, digits), *(one for one, _ in gaps)))
     if len(uids) > 1:
         raise ConfigError(
             f"several uids begin with {digits}: {', '.join(one.hex() for one in uids)}",
             where="explain",
             hint="give more of it",
         )
-    return [
-        Explained(place.app, one, journaled=_journaled(ledger, one, place))
-        for one in uids
-        for place in ledger.find(one)
-        if names is None or place.app in names
-    ]
+    return Explanation(
+        tuple(
+            Explained(place.app, one, journaled=_journaled(ledger, one, place))
+            for one in uids
+            for place in ledger.find(one)
+            if names is None or place.app in names
+        ),
+        tuple(
+            ExplainedGap(one, record, _fates(ledger, one, record.seq))
+            for one, record in gaps
+            if names is None or record.app in names
+        ),
+        by_uid=True,
+    )
+
+
+def _uids(ledger: Ledger, digits: str) -> list[bytes]:
+    """The uids of journaled entries that begin so."""
+    if len(digits) == _UID_DIGITS:
+        one = bytes.fromhex(digits)
+        return [one] if ledger.find(one) else []
+    begun = ledger.uids_with_prefix(bytes.fromhex(digits[: len(digits) // 2 * 2]))
+    return [one for one in begun if one.hex().startswith(digits)]
 
 
 def _journaled(ledger: Ledger, one: bytes, place: Found) -> Journaled:
     if place.dropped:
         return Journaled(place, None, ())
+    read = ledger.read_of(place.app, place.seq) if place.seq else None
+    return Journaled(place, read, _fates(ledger, one, place.seq))
+
+
+def _fates(ledger: Ledger, one: bytes, seq: int) -> tuple[Fate, ...]:
+    """What became of a record of a batch, at each destination."""
     refused = {letter.destination: letter for letter in ledger.dead_letters_of([one.hex()])}
     fates = []
     for destination in ledger.destinations():
         letter = refused.get(destination.name)
-        at = ledger.acknowledged(destination.name, place.seq)
         if letter is not None:
-            state, at = State.DEAD_LETTER, letter.refused_at
-        elif place.seq > destination.cursor:
-            state, at = State.WAITING, None
+            fate = Fate(destination.name, State.DEAD_LETTER, letter.refused_at, letter.reason)
         else:
-            state = State.UNKNOWN if at is None else State.ACKNOWLEDGED
-        fates.append(Fate(destination.name, state, at, letter.reason if letter else ""))
-    read = ledger.read_of(place.app, place.seq) if place.seq else None
-    return Journaled(place, read, tuple(fates))
+            fate = Fate(destination.name, *ledger.state_of(destination, seq))
+        fates.append(fate)
+    return tuple(fates)
 
 
 def _search_floor(standing: AppStanding | None, since: settings.Start | None, now: Tick) -> Tick:
@@ -177,50 +225,7 @@ def _search_floor(standing: AppStanding | None, since: settings.Start | None, no
         return since.resolve(now)
     if standing is None:
         return now - 3600 * SECOND
-    return standing.record.ledger_from or standing.record.position
-
-
-async def _search(
-    reader: Reader, selection: Filter, text: str, floor: Tick
-) -> tuple[list[tuple[bytes, Entry]], bool]:
-    """The newest entries with the text, with their uids; and whether all was looked through.
-
-    An app that searches for something itself is searched here, page by page: the API takes one
-    term only.
-    """
-    by_api = selection.search is None
-    asked = replace(selection, search=text) if by_api else selection
-    found: list[tuple[bytes, Entry]] = []
-    done: set[Tick] = set()
-    until: Tick | None = None
-    for _ in range(_MOST_PAGES):
-        query = Query(asked, floor - 1, until, min(_PAGE, reader.limit.value))
-        page = await reader.page(query, patience=PATIENCE)
-        matching = [e for e in page.entries if by_api or _has(e, text)]
-        contents = {content_hash(entry) for entry in matching}
-        # One without a time has no tick whose other entries count: it is taken for the first.
-        found += [(uid(content_hash(e), 0), e) for e in matching if e.tick is None]
-        for tick in dict.fromkeys(e.tick for e in matching if e.tick is not None):
-            if tick in done or len(found) >= MOST:
-                continue
-            done.add(tick)
-            walk, _ = await read_again(reader, tick, tick + 1)
-            found += [
-                (item.uid, item.entry)
-                for item in walk.found()
-                if item.entry.tick == tick
-                and (content_hash(item.entry) in contents or _has(item.entry, text))
-            ]
-        ticks = [entry.tick for entry in page.entries if entry.tick is not None]
-        if len(found) >= MOST or not ticks:
-            return found[:MOST], True
-        until = min(ticks)
-    return found, False
-
-
-def _has(entry: Entry, text: str) -> bool:
-    message = entry.raw.get("message") if isinstance(entry.raw, dict) else None
-    return isinstance(message, str) and text.casefold() in message.casefold()
+    return standing.record.whole_from
 
 
 def _explain_shown(
@@ -245,7 +250,7 @@ def _place(ledger: Ledger, app: str, one: bytes, tick: Tick | None) -> Found | N
 
 def _why_not(ledger: Ledger, record: AppRecord, tick: Tick | None) -> str:
     """Why an entry that the API shows may not be journaled."""
-    lowest, highest = record.ledger_from or record.position, closed_below(record)
+    lowest, highest = record.whole_from, closed_below(record)
     if tick is None:
         return "it has no readable time, and nothing with its content is journaled"
     if tick < lowest:
@@ -273,8 +278,10 @@ def as_json(explanation: Explanation) -> Json:
     """The explanation as one document; times are ISO 8601, UTC."""
     return {
         "entries": [_explained_json(one) for one in explanation.entries],
+        "gaps": [_explained_gap_json(one) for one in explanation.gaps],
         "searched": list(explanation.searched),
         "stopped": list(explanation.stopped),
+        "failed": dict(explanation.failed),
     }
 
 
@@ -306,13 +313,30 @@ def _journaled_json(journaled: Journaled) -> Json:
             "pages": read.read.pages,
             "added": read.added,
         },
-        "destinations": [
-            {
-                "destination": fate.destination,
-                "state": fate.state.value,
-                "at": None if fate.at is None else format_tick(fate.at),
-                "reason": fate.reason or None,
-            }
-            for fate in journaled.fates
-        ],
+        "destinations": _fates_json(journaled.fates),
     }
+
+
+def _explained_gap_json(one: ExplainedGap) -> Json:
+    closed = one.record.closed_at
+    return {
+        "app": one.record.app,
+        "uid": one.uid.hex(),
+        **gap_json(one.record.gap),
+        "found_at": format_tick(one.record.found_at),
+        "closed_at": None if closed is None else format_tick(closed),
+        "batch": one.record.seq or None,
+        "destinations": _fates_json(one.fates),
+    }
+
+
+def _fates_json(fates: Sequence[Fate]) -> Json:
+    return [
+        {
+            "destination": fate.destination,
+            "state": fate.state.value,
+            "at": None if fate.at is None else format_tick(fate.at),
+            "reason": fate.reason or None,
+        }
+        for fate in fates
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge import settings
-from bridge.app.audit import gap_json
+from bridge.app.rereading import gap_json
 from bridge.clock import Clock
 from bridge.journal.ledger import AppStanding, DestinationStanding, Lateness, Ledger, OpenGap
 from bridge.model import SECOND, Json, Tick

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from bridge import settings
+    from bridge.app.audit import Audited
     from bridge.app.audit import Progress as Told
+    from bridge.model import Entry
     from bridge.source.audit import Result
 
 
@@ -38,7 +40,7 @@ def audit(
 ) -> None:
     """Read a closed window again and compare it with what was journaled.
 
-    Works beside a running bridge. Exits with 0 if nothing is missing, with 1 if something is.
+    Works beside a running bridge. Exits with 0 if everything is proved to be there, else with 1.
 
     Example: fal-log-bridge audit --since 2h --until 30m
     """
@@ -57,17 +59,27 @@ def audit(
         until=start(until, "--until"),
         apps=app or (),
         repair=repair,
+        otherwise=_given(config, repair=repair, as_json=as_json),
     )
     loaded = settings.load(config)
     with _progress() as progress:
         emit = LogWriter(sys.stderr, SystemClock(), human=sys.stderr.isatty())
-        results = asyncio.run(work.run(loaded, real_world(emit), asked, progress))
+        audited = asyncio.run(work.run(loaded, real_world(emit), asked, progress))
     if as_json:
-        typer.echo(json.dumps(work.as_json(results), indent=2))
+        typer.echo(json.dumps(work.as_json(audited), indent=2))
     else:
-        for line in _lines(results):
+        for line in _lines(audited):
             typer.echo(line)
-    raise typer.Exit(0 if all(result.complete for result in results) else 1)
+    raise typer.Exit(0 if audited.complete else 1)
+
+
+def _given(config: Path | None, *, repair: bool, as_json: bool) -> str:
+    """The options that say nothing of window and apps, as they were given."""
+    import shlex  # noqa: PLC0415 - keeps --help quick
+
+    flags = [("--repair", repair), ("--json", as_json)]
+    place = [f"--config {shlex.quote(str(config))}"] if config else []
+    return " ".join([*(name for name, wanted in flags if wanted), *place])
 
 
 def start(text: str, option: str) -> settings.Start:
@@ -107,35 +119,76 @@ def _progress() -> Iterator[Told]:
         yield show
 
 
-def _lines(results: Sequence[Result]) -> Iterator[str]:
-    for result in results:
+def entry_line(entry: Entry) -> str:
+    """One entry for people: its time, level and message, with nothing that drives a terminal."""
+    from bridge.app.rereading import glimpse  # noqa: PLC0415 - keeps --help quick
+    from bridge.telemetry.log import safe  # noqa: PLC0415
+
+    seen = glimpse(entry)
+    return safe(f"{seen.time or 'no time'} {seen.level or ''} {seen.message}")
+
+
+def _lines(audited: Audited) -> Iterator[str]:
+    for result in audited.results:
         yield from _result_lines(result)
+        yield ""
+    yield from _summary(audited)
+
+
+def _summary(audited: Audited) -> Iterator[str]:
+    """What it comes to, and what is to be done; whether anything is missing is the last line."""
+    results = audited.results
+    failed = sum(bool(result.error) for result in results)
+    if failed:
+        yield f"{_number(failed, 'app')} of {len(results):,} not audited to the end, see above."
+    if lost := sum(result.lost for result in results):
+        yield (
+            f"{_number(lost, 'delivery', 'deliveries')} lost: journaled, but gone from the journal "
+            "before anyone acknowledged them. No repair brings them back; a bridge with a new "
+            "journal reads again what fal still shows."
+        )
     missing = sum(result.missing for result in results)
-    repaired = sum(result.repaired for result in results)
-    if not missing:
-        yield "Nothing is missing."
-    elif repaired == missing:
-        yield f"{missing:,} were missing and are journaled now; the next run delivers them."
+    left = missing - sum(result.repaired for result in results)
+    unproved = sum(result.unproved for result in results)
+    doubt = f"; {_number(unproved, 'stretch', 'stretches')} cannot be proved" if unproved else ""
+    if left:
+        stop = "Stop the bridge and add" if audited.held else "Add"
+        yield f"{left:,} missing{doubt}. {stop} --repair to journal them."
+    elif missing:
+        yield f"{missing:,} were missing and are journaled now; the next run delivers them{doubt}."
+    elif failed:
+        yield f"Nothing is missing of what was read{doubt}."
+    elif unproved:
+        yield f"Nothing is missing of what the API shows{doubt}."
     else:
-        yield f"{missing - repaired:,} missing. Stop the bridge and add --repair to journal them."
+        yield "Nothing is missing."
+
+
+def _number(count: int, one: str, several: str = "") -> str:
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 def _result_lines(result: Result) -> Iterator[str]:
-    from bridge.app.audit import entry_json  # noqa: PLC0415 - keeps --help quick
-    from bridge.telemetry.log import safe  # noqa: PLC0415
+    from bridge.telemetry.log import safe  # noqa: PLC0415 - keeps --help quick
     from bridge.timestamps import format_tick  # noqa: PLC0415
 
     yield f"{result.app}, {format_tick(result.floor)} to {format_tick(result.ceiling)}"
+    if result.error:
+        yield safe(f"  not audited: {result.error}")
+        if result.reached == result.ceiling:
+            return
+        yield f"  the figures are of {format_tick(result.reached)} on"
     yield f"  in the API       {result.in_api:>12,}"
     yield f"  journaled        {result.journaled:>12,}"
     yield f"  dropped by rule  {result.dropped_by_rule:>12,}"
     yield f"  missing          {result.missing:>12,}"
     yield f"  surplus          {result.surplus:>12,}{_surplus_note(result)}"
     for share in result.shares:
+        lost = f", {share.lost:,} lost" if share.lost else ""
         unknown = f", {share.unknown:,} not known" if share.unknown else ""
         yield (
             f"  {share.destination}: {share.delivered:,} delivered, {share.waiting:,} waiting, "
-            f"{share.dead_lettered:,} dead-lettered{unknown}"
+            f"{share.dead_lettered:,} dead-lettered{lost}{unknown}"
         )
     for gap in result.gaps:
         yield (
@@ -144,11 +197,8 @@ def _result_lines(result: Result) -> Iterator[str]:
         )
     yield from _more(result.unproved, len(result.gaps), "such stretches")
     for item in result.first_missing:
-        shown = entry_json(item.entry)
-        level = shown["level"] or ""
-        yield safe(f"  missing: {shown['time'] or 'no time'} {level} {shown['message']}")
+        yield f"  missing: {entry_line(item.entry)}"
     yield from _more(result.missing, len(result.first_missing), "missing")
-    yield ""
 
 
 def _surplus_note(result: Result) -> str:

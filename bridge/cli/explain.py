@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bridge.app.explain import Explained, Explanation, Fate, Journaled
+    from bridge.app.explain import Explained, ExplainedGap, Explanation, Fate, Journaled
 
 
 def explain(
@@ -41,7 +41,7 @@ def explain(
     """Tell which read fetched an entry, when it was journaled, and who acknowledged it when.
 
     Works beside a running bridge. A uid is looked up in the journal; for a text the API is asked.
-    Exits with 0 if anything was found, else with 1.
+    Exits with 0 if anything was found and every app could be asked, else with 1.
 
     Example: fal-log-bridge explain "CUDA out of memory" --since 2h
     """
@@ -65,29 +65,56 @@ def explain(
     if as_json:
         typer.echo(json.dumps(work.as_json(explanation), indent=2))
     else:
-        for line in _lines(explanation):
+        for line in _lines(explanation, text):
             typer.echo(line)
-    raise typer.Exit(0 if explanation.entries else 1)
+    raise typer.Exit(0 if explanation.found and not explanation.failed else 1)
 
 
-def _lines(explanation: Explanation) -> Iterator[str]:
+def _lines(explanation: Explanation, text: str) -> Iterator[str]:
+    from bridge.telemetry.log import safe  # noqa: PLC0415 - keeps --help quick
+
     for one in explanation.entries:
         yield from _entry_lines(one)
-    if not explanation.entries:
-        yield "Nothing found: neither in the journal by uid, nor at the API by text."
+    for gap in explanation.gaps:
+        yield from _gap_lines(gap)
+    for app, error in explanation.failed.items():
+        yield safe(f"{app} could not be searched: {error}")
+    if not explanation.found:
+        yield _nothing(explanation, text)
     if explanation.stopped:
         apps = ", ".join(explanation.stopped)
         yield f"Not everything was looked through ({apps}): give a later --since."
 
 
+def _nothing(explanation: Explanation, text: str) -> str:
+    if explanation.by_uid:
+        return "Nothing found: neither in the journal by uid, nor at the API by text."
+    hint = ""
+    if all(digit in "0123456789abcdef" for digit in text.lower()):
+        hint = " A uid is looked up by 8 to 32 of its digits."
+    return f"Nothing found at the API by text.{hint}"
+
+
+def _gap_lines(one: ExplainedGap) -> Iterator[str]:
+    from bridge.gaps import sentence  # noqa: PLC0415 - keeps --help quick
+    from bridge.timestamps import format_tick  # noqa: PLC0415
+
+    record = one.record
+    end = "still open" if record.closed_at is None else f"closed {format_tick(record.closed_at)}"
+    yield f"{one.uid.hex()}  {record.app}"
+    yield f"  no entry but a gap: {sentence(record.gap)}"
+    yield f"  found      {format_tick(record.found_at)}, in batch {record.seq}; {end}"
+    for fate in one.fates:
+        yield f"  {fate.destination}: {_fate(fate)}"
+    yield ""
+
+
 def _entry_lines(one: Explained) -> Iterator[str]:
-    from bridge.app.audit import entry_json  # noqa: PLC0415 - keeps --help quick
-    from bridge.telemetry.log import safe  # noqa: PLC0415
+    from bridge.cli.audit import entry_line  # noqa: PLC0415 - keeps --help quick
 
     yield f"{one.uid.hex()}  {one.app}"
     if one.entry is not None:
-        shown = entry_json(one.entry)
-        yield safe(f"  {shown['time'] or 'no time'} {shown['level'] or ''} {shown['message']}")
+        yield f"  {entry_line(one.entry)}"
     if one.journaled is None:
         yield f"  shown by the API but not journaled: {one.reason}"
     else:
@@ -118,12 +145,14 @@ def _journaled_lines(journaled: Journaled) -> Iterator[str]:
 
 
 def _fate(fate: Fate) -> str:
-    from bridge.app.explain import State  # noqa: PLC0415 - keeps --help quick
+    from bridge.journal.ledger import State  # noqa: PLC0415 - keeps --help quick
     from bridge.telemetry.log import safe  # noqa: PLC0415
     from bridge.timestamps import format_tick  # noqa: PLC0415
 
     if fate.state is State.UNKNOWN:
-        return "not known; it came after this entry, or before such times were noted"
+        return "not known; it was not there then, or such times were not noted yet"
+    if fate.state is State.LOST:
+        return "lost: its batch left the journal before anyone acknowledged it"
     at = "" if fate.at is None else f" {format_tick(fate.at)}"
     reason = f": {safe(fate.reason)}" if fate.reason else ""
     return f"{fate.state}{at}{reason}"

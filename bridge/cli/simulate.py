@@ -67,7 +67,11 @@ def simulate(
         ),
     ] = 0.0,
     trait: Annotated[
-        list[Trait] | None, typer.Option(help="Always deviate from the document so; repeatable.")
+        list[Trait] | None,
+        typer.Option(
+            help="Deviate from the document so; repeatable. A minute after the start, crowd writes "
+            "2,500 alike lines of the first app on one tick, and poison fails for one second of it."
+        ),
     ] = None,
 ) -> None:
     """Serve a simulated fal account on loopback until Ctrl-C.
@@ -82,6 +86,8 @@ def simulate(
       fal-log-bridge simulate --rate 200 --app alpha --app beta --seed 7
 
       fal-log-bridge simulate --cap 100 --faults 0.3 --trait cut-bounds
+
+      fal-log-bridge simulate --cap 1000 --trait crowd
     """
     rate_limit = RateLimit(requests_per_second) if requests_per_second else None
     plan = Plan(

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -121,6 +122,29 @@ class OpenGap:
     seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class GapRecord:
+    """A gap, open or closed, when it was found, and the batch that its record went into."""
+
+    app: str
+    gap: Gap
+    found_at: Tick
+    closed_at: Tick | None
+    seq: int
+
+
+class State(StrEnum):
+    """What became of a journaled record at one destination."""
+
+    ACKNOWLEDGED = "acknowledged"
+    WAITING = "waiting"
+    DEAD_LETTER = "dead letter"
+    LOST = "lost"
+    """Its batch left the journal, and nobody is known to have acknowledged it."""
+    UNKNOWN = "unknown"
+    """Its batch was passed while this destination was not there, or before such times were kept."""
+
+
 class Ledger:
     """Made by `open`; a context manager. Every method raises `JournalUnusable` on a broken file."""
 
@@ -194,6 +218,17 @@ class Ledger:
                 window,
             )
         )
+
+    def undated(self, app: str, floor: Tick, ceiling: Tick) -> frozenset[bytes]:
+        """Those of `fingerprints` that are of entries without a time."""
+        rows = self._rows(
+            """
+            SELECT uid FROM undated WHERE app = (SELECT id FROM apps WHERE name = ?)
+            AND tick >= ? AND tick < ?
+            """,
+            (app, floor, ceiling),
+        )
+        return frozenset(uid for (uid,) in rows)
 
     def find(self, uid: bytes) -> tuple[Found, ...]:
         """Where a uid was journaled, oldest first.
@@ -271,6 +306,47 @@ class Ledger:
         )
         return next((at for after, at in rows if after < seq), None)
 
+    def state_of(self, destination: DestinationStanding, seq: int) -> tuple[State, Tick | None]:
+        """What became of a batch at a destination that stood so, and when it was acknowledged.
+
+        Single records of it may be dead letters all the same, see `dead_letters_of`. A batch that
+        was removed and passed over within one acknowledgement cannot be told from a delivered one.
+        """
+        waits = seq > destination.cursor
+        at = None if waits else self.acknowledged(destination.name, seq)
+        if at is not None:
+            return State.ACKNOWLEDGED, at
+        kept, lost = self._whereabouts(destination.name, seq)
+        if lost:
+            return State.LOST, None
+        # One in use that has passed it by now was waiting when it stood so.
+        return (State.WAITING if waits and (kept or destination.in_use) else State.UNKNOWN), None
+
+    def _whereabouts(self, destination: str, seq: int) -> tuple[bool, bool]:
+        """Whether a batch is kept, and whether it is lost.
+
+        Acknowledgements are kept as long as the walk that they belong to.
+        """
+        rows = self._rows(
+            """
+            SELECT kept, NOT kept AND (
+                EXISTS (SELECT 1 FROM cursors
+                        WHERE destination = :destination AND in_use AND cursor < :seq)
+                OR :seq <= (SELECT last_seq FROM reads WHERE first_seq <= :seq
+                            ORDER BY first_seq DESC LIMIT 1)
+                AND NOT EXISTS (
+                    SELECT 1 FROM cursors WHERE :seq > (
+                        SELECT after FROM acks
+                        WHERE acks.destination = cursors.destination AND acks.cursor >= :seq
+                        ORDER BY acks.cursor LIMIT 1)))
+            FROM (SELECT EXISTS (SELECT 1 FROM batches WHERE seq = :seq) AS kept)
+            """,
+            {"destination": destination, "seq": seq},
+        )
+        for kept, lost in rows:
+            return bool(kept), bool(lost)
+        return False, False
+
     def dead_letters_of(self, uids: Collection[str]) -> tuple[Refusal, ...]:
         """The refusals of these records, in the order they came."""
         wanted = frozenset(uids)
@@ -330,6 +406,19 @@ class Ledger:
         return tuple(
             OpenGap(Gap(GapKind(kind), floor, ceiling, at_least), found_at, seq)
             for kind, floor, ceiling, at_least, found_at, seq in rows
+        )
+
+    def gap_records(self) -> tuple[GapRecord, ...]:
+        """The gaps of every app, open or closed, as far as they are still known; oldest first."""
+        rows = self._rows(
+            """
+            SELECT name, kind, floor, ceiling, at_least, found_at, closed_at, seq
+            FROM gaps JOIN apps ON apps.id = app ORDER BY floor, ceiling, kind, name
+            """
+        )
+        return tuple(
+            GapRecord(app, Gap(GapKind(kind), floor, ceiling, at_least), *rest)
+            for app, kind, floor, ceiling, at_least, *rest in rows
         )
 
     def live_bytes(self) -> int:

@@ -63,6 +63,16 @@ class Account:
         return self.start + int(nth * SECOND / self.rate)
 
 
+def crowd(account: Account, tick: Tick, size: int) -> tuple[Written, ...]:
+    """So many lines of the first app that are alike in everything, on one tick.
+
+    No filter tells them apart: a server that shows fewer of them than there are hides the rest.
+    """
+    worker = _worker(account.seed, account.apps[0], 0, 0)
+    line = Line("retrying connection", "STDERR")
+    return tuple(_written(line, tick, worker, tick) for _ in range(size))
+
+
 @dataclass(frozen=True, slots=True)
 class _Worker:
     """Who speaks; ``labels`` are those that all its entries share."""

@@ -11,15 +11,18 @@ from random import Random
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.model import SECOND
-from bridge.simulator.account import APPS, Account
+from bridge.model import SECOND, Tick
+from bridge.simulator.account import APPS, Account, crowd
 from bridge.simulator.faults import (
     BoundsCut,
     BoundsIgnored,
+    During,
     Fault,
     Faulty,
     LimitIgnored,
     OldestFirst,
+    Poisoned,
+    Spell,
     api_faults,
 )
 from bridge.simulator.logs_api import LogsApiConfig, LogsApiFake
@@ -30,16 +33,25 @@ from bridge.simulator.writer import keep_writing
 _PROGRESS_EVERY: Final = 1.0
 
 
+CROWD: Final = 2_500
+"""Lines of a crowd: more than a page of the size that is asked for at first."""
+_FOREVER: Final[Tick] = 10 * 365 * 24 * 3_600 * SECOND
+
+
 class Trait(StrEnum):
-    """A way in which the server always deviates from the document."""
+    """A way in which the server deviates from the document, always or after a while (`Plan`)."""
 
     CUT_BOUNDS = "cut-bounds"
     OLDEST_FIRST = "oldest-first"
     IGNORE_LIMIT = "ignore-limit"
     IGNORE_BOUNDS = "ignore-bounds"
+    CROWD = "crowd"
+    """One tick of the first app holds `CROWD` lines that are alike."""
+    POISON = "poison"
+    """Every request of the first app that reaches one certain second fails."""
 
 
-_TRAITS: Final[dict[Trait, Fault]] = {
+_ALWAYS: Final[dict[Trait, Fault]] = {
     Trait.CUT_BOUNDS: BoundsCut(),
     Trait.OLDEST_FIRST: OldestFirst(),
     Trait.IGNORE_LIMIT: LimitIgnored(),
@@ -49,7 +61,10 @@ _TRAITS: Final[dict[Trait, Fault]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to simulate: ``rate`` in entries a second, ``history`` in seconds before the start."""
+    """What to simulate: ``rate`` in entries a second, ``history`` in seconds before the start.
+
+    So many seconds after the start, at ``trouble_after``, stand the crowd and the poisoned second.
+    """
 
     port: int = 9845
     rate: float = 5.0
@@ -60,6 +75,7 @@ class Plan:
     api: LogsApiConfig = field(default_factory=LogsApiConfig)
     faults: float = 0.0
     traits: tuple[Trait, ...] = ()
+    trouble_after: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +106,12 @@ async def run_alone(
     from bridge.simulator.server import serving  # noqa: PLC0415 - a web server, only when it runs
 
     fake = LogsApiFake(clock, plan.api)
-    faults = replace(api_faults(plan.faults), traits=tuple(_TRAITS[each] for each in plan.traits))
     both = BothApis(fake, PlatformApiFake(fake, clock))
-    core = Faulty(both, faults, Random(plan.seed))  # noqa: S311 - reproducible, not secret
     now = clock.now()
+    trouble_at = now + int(plan.trouble_after * SECOND)
+    traits = tuple(_trait(each, plan, trouble_at, clock) for each in plan.traits)
+    faults = replace(api_faults(plan.faults), traits=tuple(each for each in traits if each))
+    core = Faulty(both, faults, Random(plan.seed))  # noqa: S311 - reproducible, not secret
     start = now - int(plan.history * SECOND)
     account = Account(plan.seed, start, plan.rate, plan.apps, plan.late)
     written = 0
@@ -108,6 +126,9 @@ async def run_alone(
 
     for entry in account.entries_between(start, now):
         put(entry)
+    if Trait.CROWD in plan.traits:
+        for entry in crowd(account, trouble_at, CROWD):
+            put(entry)
     async with serving(core, plan.port) as url, asyncio.TaskGroup() as group:
         ready(url)
         tasks = (
@@ -118,6 +139,15 @@ async def run_alone(
         for task in tasks:
             task.cancel()
     return so_far()
+
+
+def _trait(trait: Trait, plan: Plan, trouble_at: Tick, clock: Clock) -> Fault | None:
+    """What a trait does to requests; nothing where it is about entries."""
+    if trait is not Trait.POISON:
+        return _ALWAYS.get(trait)
+    # Not before its time: until then an open upper bound does not reach it.
+    poisoned = Poisoned(trouble_at, trouble_at + SECOND, plan.apps[0])
+    return During(clock, (Spell(trouble_at, trouble_at + _FOREVER, poisoned),))
 
 
 async def _keep_reporting(clock: Clock, report: Callable[[], None]) -> None:

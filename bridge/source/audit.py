@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 from bridge.errors import ApiUnavailable, JournalError
 from bridge.journal import DROPPED
-from bridge.journal.ledger import Ledger
+from bridge.journal.ledger import Ledger, State
 from bridge.model import MILLISECOND, SECOND, Gap, GapKey, Identified, Read, ReadKind, Tick
 from bridge.source.account import Account
 from bridge.source.reader import Reader
@@ -140,15 +141,30 @@ async def read_again(
 class Share:
     """What became of the journaled entries at one destination.
 
-    ``unknown`` were journaled before the destination was there, or before the journal kept count.
+    ``lost`` left the journal unacknowledged; ``unknown`` were journaled before the destination was
+    there, or before the journal kept count.
     """
 
     destination: str
-    cursor: int
     delivered: int = 0
     waiting: int = 0
     dead_lettered: int = 0
+    lost: int = 0
     unknown: int = 0
+
+    def add(self, state: State, entries: int) -> None:
+        """Count so many entries that came to this."""
+        match state:
+            case State.ACKNOWLEDGED:
+                self.delivered += entries
+            case State.WAITING:
+                self.waiting += entries
+            case State.DEAD_LETTER:
+                self.dead_lettered += entries
+            case State.LOST:
+                self.lost += entries
+            case State.UNKNOWN:
+                self.unknown += entries
 
 
 @dataclass(slots=True)
@@ -159,6 +175,8 @@ class Result:
     ``journaled``. ``surplus`` is known but not shown; ``missing`` is shown but is not known, of
     which ``repaired`` are by now. The first of the missing are in ``first_missing``, oldest first;
     of ``unproved`` stretches, where neither number says anything, the oldest are in ``gaps``.
+
+    ``error`` says what ended the audit before its floor: what was read is ``[reached, ceiling)``.
     """
 
     app: str
@@ -174,25 +192,39 @@ class Result:
     shares: list[Share] = field(default_factory=list)
     first_missing: list[Identified] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    error: str = ""
+    reached: Tick = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reached = self.ceiling
+
+    @property
+    def lost(self) -> int:
+        """How many deliveries, one for each entry and destination, were lost after journaling."""
+        return sum(share.lost for share in self.shares)
 
     @property
     def complete(self) -> bool:
-        """Whether all that the API shows is journaled by now."""
-        return self.missing == self.repaired
+        """Whether every entry of the window is proved to be journaled by now, and none was lost."""
+        return (
+            not self.error and self.missing == self.repaired and not self.unproved and not self.lost
+        )
 
 
 class Comparison:
     """Compares the pieces of one window, newest first, with the ledger."""
 
     def __init__(self, app: str, floor: Tick, ceiling: Tick, ledger: Ledger) -> None:
-        standings = ledger.destinations()
         # A running bridge delivers on meanwhile: what counts is where it stood at the start.
-        shares = [Share(one.name, one.cursor) for one in standings]
+        self._standings = ledger.destinations()
+        shares = [Share(one.name) for one in self._standings]
         self.result = Result(app, floor, ceiling, shares=shares)
         self._ledger = ledger
-        self._any_dead = any(one.dead_letters for one in standings)
+        self._any_dead = any(one.dead_letters for one in self._standings)
         self._undated: dict[bytes, Tick] = {}
         self._elsewhere: set[bytes] = set()
+        self._surplus = 0
+        self._absent: set[bytes] = set()
         self._gaps: dict[GapKey, Gap] = {}
         for known in ledger.gaps(app):
             self._note(known.gap)
@@ -205,7 +237,7 @@ class Comparison:
         """
         dated = [item for item in piece.found if item.entry.tick is not None]
         undated = self._new_undated(piece)
-        missing = self._compare(piece.read, dated, undated)
+        missing = self._compare(piece, dated, undated)
         missing.sort(key=lambda item: item.tick)
         if missing:
             self._check_whole(piece.read.floor)
@@ -214,26 +246,34 @@ class Comparison:
         result.missing += len(missing)
         result.first_missing = (missing + result.first_missing)[:LISTED]
         for gap in piece.gaps:
-            self._excuse(piece, dated, gap)
             self._note(gap)
+        result.surplus = self._surplus + len(self._absent)
+        result.reached = piece.read.floor
         return missing
 
     def _compare(
-        self, read: Read, dated: Sequence[Identified], undated: dict[bytes, Identified]
+        self, piece: Piece, dated: Sequence[Identified], undated: dict[bytes, Identified]
     ) -> list[Identified]:
         missing: list[Identified] = []
         matched: set[bytes] = set()
-        for floor in range(read.floor, read.ceiling, _CHUNK):
-            ceiling = min(read.ceiling, floor + _CHUNK)
+        for floor, ceiling, shown_whole in _stretches(piece):
             known = self._ledger.fingerprints(self.result.app, floor, ceiling)
             shown = _between(dated, floor, ceiling)
             missing += [item for item in shown if item.uid not in known]
             matched |= known.keys() & undated.keys()
-            unshown = known.keys() - {item.uid for item in shown}
-            self.result.surplus += len(unshown - self._undated.keys() - self._elsewhere)
+            if shown_whole:
+                self._count_surplus(floor, ceiling, known.keys() - {item.uid for item in shown})
             self._count(known)
         lent_another = (item for uid, item in undated.items() if uid not in matched)
-        return missing + [item for item in lent_another if not self._is_elsewhere(item, read)]
+        return missing + [item for item in lent_another if not self._is_elsewhere(item, piece.read)]
+
+    def _count_surplus(self, floor: Tick, ceiling: Tick, unshown: set[bytes]) -> None:
+        """What is journaled and not shown; an entry without a time may yet show further down."""
+        unshown -= self._undated.keys() | self._elsewhere
+        if unshown:
+            absent = unshown & self._ledger.undated(self.result.app, floor, ceiling)
+            self._absent |= absent
+            self._surplus += len(unshown) - len(absent)
 
     def _new_undated(self, piece: Piece) -> dict[bytes, Identified]:
         """Entries without a readable time that no piece before showed.
@@ -260,10 +300,9 @@ class Comparison:
         for place in places:
             if not result.floor <= place.tick < result.ceiling:
                 self._count({item.uid: place.seq})
-            elif place.tick >= read.ceiling:
-                result.surplus -= 1  # taken for one when that piece was compared
-            else:
+            elif place.tick < read.ceiling:
                 self._elsewhere.add(item.uid)
+        self._absent.discard(item.uid)
         return bool(places)
 
     def _count(self, known: Mapping[bytes, int]) -> None:
@@ -274,18 +313,14 @@ class Comparison:
         if not known:
             return
         dead = self._dead_letters(known)
-        for share in self.result.shares:
+        for share, standing in zip(self.result.shares, self._standings, strict=True):
             refused = dead.get(share.destination, set())
-            share.dead_lettered += len(refused)
+            share.add(State.DEAD_LETTER, len(refused))
             by_batch = Counter(seq for uid, seq in known.items() if uid not in refused)
             del by_batch[DROPPED]
             for seq, entries in by_batch.items():
-                if seq > share.cursor:
-                    share.waiting += entries
-                elif self._ledger.acknowledged(share.destination, seq) is None:
-                    share.unknown += entries
-                else:
-                    share.delivered += entries
+                state, _ = self._ledger.state_of(standing, seq)
+                share.add(state, entries)
 
     def _dead_letters(self, known: Mapping[bytes, int]) -> dict[str, set[bytes]]:
         dead: dict[str, set[bytes]] = {}
@@ -297,7 +332,7 @@ class Comparison:
     def _check_whole(self, floor: Tick) -> None:
         whole_from = next(
             (
-                standing.record.ledger_from or 0
+                standing.record.whole_from
                 for standing in self._ledger.apps()
                 if standing.record.name == self.result.app
             ),
@@ -310,13 +345,6 @@ class Comparison:
                 where=f"audit of {self.result.app}",
                 hint="audit a later window",
             )
-
-    def _excuse(self, piece: Piece, dated: Sequence[Identified], gap: Gap) -> None:
-        """What pages are too small to show is no surplus."""
-        floor, ceiling = max(gap.floor, piece.read.floor), min(gap.ceiling, piece.read.ceiling)
-        known = self._ledger.fingerprints(self.result.app, floor, ceiling).keys()
-        unshown = known - {item.uid for item in _between(dated, floor, ceiling)}
-        self.result.surplus -= len(unshown - self._undated.keys() - self._elsewhere)
 
     def _note(self, gap: Gap) -> None:
         """Take a stretch that cannot be proved into the result."""
@@ -356,6 +384,21 @@ async def audit(
                 result.repaired += await repair(piece.read, missing)
             progress((result.ceiling - piece.read.floor) / whole)
     return result
+
+
+def _stretches(piece: Piece) -> Iterator[tuple[Tick, Tick, bool]]:
+    """The piece in short stretches, and of each whether the API shows it whole: no crowd is it."""
+    read = piece.read
+    borders = {*range(read.floor, read.ceiling, _CHUNK), read.ceiling}
+    borders |= {
+        edge
+        for gap in piece.gaps
+        for edge in (gap.floor, gap.ceiling)
+        if read.floor < edge < read.ceiling
+    }
+    for floor, ceiling in pairwise(sorted(borders)):
+        crowded = any(gap.floor <= floor and ceiling <= gap.ceiling for gap in piece.gaps)
+        yield floor, ceiling, not crowded
 
 
 def _between(dated: Sequence[Identified], floor: Tick, ceiling: Tick) -> Sequence[Identified]:

@@ -2,8 +2,7 @@
 
 A few reading requests about entries that are there anyway; nothing is changed, nothing assumed.
 What the answers do not settle, because there are too few entries, is *unknown*. Bounds are found
-out by elimination: each way a server may treat a bound predicts which of the answers show a known
-entry, and the ways that predicted wrongly are out.
+out by elimination (see `bridge.source.elimination`).
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ from typing import Final
 
 from bridge.clock import Clock
 from bridge.errors import ApiAnswerTooLarge, ApiError, ApiLimitRefused
-from bridge.model import MILLISECOND, SECOND, Entry, Filter, Page, Query, Tick
+from bridge.model import SECOND, Entry, Filter, Page, Query, Tick
 from bridge.source.account import Account
+from bridge.source.elimination import WAYS, Side, questions, telling
 from bridge.source.traits import SKEW, STEPS
 from bridge.timestamps import ceil_to, floor_to, parse_tick
 
@@ -79,10 +79,11 @@ async def probed(account: Account, app: str, wanted: Filter, clock: Clock) -> li
     async def ask(query: Query) -> Page:
         return await account.page(app, query, troubled=False)
 
-    probes = _Probes(ask, wanted)
-    sample = await probes.look(clock.now())
+    asking = _Asking(ask, wanted)
+    sample = await asking.newest(clock.now())
     found = [_sampled(sample)]
     if sample.entries:
+        probes = _Probes(asking, sample)
         found.append(_order(sample))
         found += await probes.bounds()
         found.append(await probes.limit(account.time.now()))
@@ -190,69 +191,53 @@ def _form(form: str) -> list[Probed]:
     return [Probed("body", "the documented form first", Standing.OK, form)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A way to treat a bound: cut down to a step, and show what stands on it or not."""
+class _Asking:
+    """Asks one app's questions; each answer also tells whether bounds are kept at all.
 
-    step: Tick
-    inclusive: bool
+    ``reach`` is how many ticks outside of them a page has shown, at the most.
+    """
 
-    def shows(self, tick: Tick, bound: Tick, side: int) -> bool:
-        """Whether an entry passes a lower (side 1) or upper (side -1) bound."""
-        inside = (tick - (bound - bound % self.step)) * side
-        return inside > 0 or (inside == 0 and self.inclusive)
+    def __init__(self, ask: Ask, wanted: Filter) -> None:
+        self.reach: Tick = 0
+        self._ask = ask
+        self._wanted = wanted
 
+    async def page(self, since: Tick, until: Tick | None, limit: int) -> Page:
+        """The answer to one question."""
+        page = await self._ask(Query(self._wanted, since, until, limit))
+        for tick in _ticks(page):
+            above = 0 if until is None else tick - until
+            self.reach = max(self.reach, since - tick, above)
+        return page
 
-_WAYS: Final = tuple(_Way(step, inclusive) for step in STEPS for inclusive in (False, True))
-
-
-@dataclass(slots=True)
-class _Side:
-    """One bound under question: the ways that are left, and the questions asked."""
-
-    name: str
-    side: int
-    ways: Sequence[_Way] = _WAYS
-    asked: int = 0
-    unclear: int = 0
-
-    def open(self, tick: Tick, bound: Tick) -> bool:
-        """Whether an answer would tell the ways that are left apart."""
-        return len({way.shows(tick, bound, self.side) for way in self.ways}) > 1
-
-    def learn(self, tick: Tick, bound: Tick, *, shown: bool) -> None:
-        """Strike out the ways that predicted another answer."""
-        self.ways = [w for w in self.ways if w.shows(tick, bound, self.side) == shown]
+    async def newest(self, now: Tick) -> Page:
+        """The newest entries, from further back while there are none to compare."""
+        page = Page((), None)
+        for back in _LOOKS:
+            # What this clock says may be wrong; the first answer's Date is better.
+            page = await self.page(now - back, None, _DEFAULT_LIMIT)
+            now = page.served_at or now
+            if len(set(_ticks(page))) > 1:
+                break
+        return page
 
 
 class _Probes:
-    """The probes of one app that ask; each answer also tells whether bounds are kept at all."""
+    """The probes that compare further answers with a sample of what is there."""
 
-    def __init__(self, ask: Ask, wanted: Filter) -> None:
-        self._ask = ask
-        self._wanted = wanted
-        self._sample = Page((), None)
-        self._reach: Tick = 0
+    def __init__(self, asking: _Asking, sample: Page) -> None:
+        self._asking = asking
+        self._sample = sample
         self._doubts = _DOUBTS
-
-    async def look(self, now: Tick) -> Page:
-        """The newest entries, from further back while there are none to compare."""
-        for back in _LOOKS:
-            # What this clock says may be wrong; the first answer's Date is better.
-            self._sample = await self._page(now - back, None, _DEFAULT_LIMIT)
-            now = self._sample.served_at or now
-            if len(set(_ticks(self._sample))) > 1:
-                break
-        return self._sample
 
     async def bounds(self) -> list[Probed]:
         """Whether bounds are exclusive, and to which step they are kept."""
         asked = "since and until on and around the time of a known entry"
-        known = _telling(_ticks(self._sample))
-        sides = (_Side("since", 1), _Side("until", -1))
+        known = telling(_ticks(self._sample))
+        sides = (Side("since", 1), Side("until", -1))
         try:
             for side in sides:
-                for tick, bounds in _questions(known):
+                for tick, bounds in questions(known):
                     await self._question(side, tick, bounds)
         except ApiError as error:
             return [_unanswered("bounds", asked, error), _unanswered("precision", asked, error)]
@@ -262,7 +247,7 @@ class _Probes:
         }
         return [self._exclusive(sides, asked, evidence), _precision(sides, asked, evidence)]
 
-    async def _question(self, side: _Side, tick: Tick, bounds: Iterable[Tick]) -> None:
+    async def _question(self, side: Side, tick: Tick, bounds: Iterable[Tick]) -> None:
         """Ask about one entry; the other bound stands clear of it, on a whole second."""
         for bound in bounds:
             if not side.open(tick, bound):
@@ -270,10 +255,10 @@ class _Probes:
             since = bound if side.side > 0 else floor_to(tick, SECOND) - SECOND
             until = ceil_to(bound + 1, SECOND) if side.side > 0 else bound
             side.asked += 1
-            page = await self._page(since, until, _DEFAULT_LIMIT)
-            if not page.entries and self._doubts and _WAYS[0].shows(tick, bound, side.side):
+            page = await self._asking.page(since, until, _DEFAULT_LIMIT)
+            if not page.entries and self._doubts and WAYS[0].shows(tick, bound, side.side):
                 self._doubts -= 1  # one empty answer where the document promises an entry
-                page = await self._page(since, until, _DEFAULT_LIMIT)
+                page = await self._asking.page(since, until, _DEFAULT_LIMIT)
             ticks = _ticks(page)
             if tick in ticks:
                 side.learn(tick, bound, shown=True)
@@ -286,9 +271,9 @@ class _Probes:
         """Whether a page cannot have been cut: another one held more."""
         return len(page.entries) < len(self._sample.entries)
 
-    def _exclusive(self, sides: Iterable[_Side], asked: str, evidence: Mapping[str, int]) -> Probed:
-        evidence = {**evidence, "reach_microseconds": self._reach}
-        if self._reach > SECOND:
+    def _exclusive(self, sides: Iterable[Side], asked: str, evidence: Mapping[str, int]) -> Probed:
+        evidence = {**evidence, "reach_microseconds": self._asking.reach}
+        if self._asking.reach > SECOND:
             meaning = "pages reach outside of what was asked; the app is held until they do not"
             return Probed(
                 "bounds", asked, Standing.ODD, "not kept", evidence, meaning, harmful=True
@@ -297,14 +282,8 @@ class _Probes:
         odd = [name for name, found in inclusive.items() if found == {True}]
         if odd:
             finding = "inclusive" if len(odd) == len(inclusive) else f"{odd[0]} is inclusive"
-            # Nothing ever seems to lie strictly below an entry that is shown on `until` again.
-            harmful = "until" in odd
-            meaning = (
-                "a read may never come to its end; the app may stand still"
-                if harmful
-                else "what stands on the bound is shown twice and taken once"
-            )
-            return Probed("bounds", asked, Standing.ODD, finding, evidence, meaning, harmful)
+            meaning = "what stands on the bound is shown twice and taken once"
+            return Probed("bounds", asked, Standing.ODD, finding, evidence, meaning)
         if not all(inclusive.values()):
             meaning = "the answers fit no known way to treat bounds; report them"
             return Probed("bounds", asked, Standing.ODD, "erratic", evidence, meaning)
@@ -361,7 +340,9 @@ class _Probes:
         size, ticks = len(page.entries), _ticks(page)
         evidence = {"asked": limit, "shown": size}
         oldest = min(ticks, default=None)
-        behind = () if oldest is None else _ticks(await self._page(since, oldest, _DEFAULT_LIMIT))
+        behind = (
+            () if oldest is None else _ticks(await self._asking.page(since, oldest, _DEFAULT_LIMIT))
+        )
         if oldest is None or not any(tick < oldest for tick in behind):
             honoured = f"at least {size:,} honoured; " if size >= _LARGE else ""
             standing = Standing.OK if honoured else Standing.UNKNOWN
@@ -377,19 +358,12 @@ class _Probes:
     async def _try(self, since: Tick, limit: int) -> Page | None:
         """A page; None if so large a one is refused, or too large to be taken."""
         try:
-            return await self._page(since, None, limit)
+            return await self._asking.page(since, None, limit)
         except (ApiLimitRefused, ApiAnswerTooLarge):
             return None
 
-    async def _page(self, since: Tick, until: Tick | None, limit: int) -> Page:
-        page = await self._ask(Query(self._wanted, since, until, limit))
-        for tick in _ticks(page):
-            above = 0 if until is None else tick - until
-            self._reach = max(self._reach, since - tick, above)
-        return page
 
-
-def _precision(sides: Iterable[_Side], asked: str, evidence: Mapping[str, int]) -> Probed:
+def _precision(sides: Iterable[Side], asked: str, evidence: Mapping[str, int]) -> Probed:
     steps = {step for side in sides for step in {way.step for way in side.ways}}
     known = all(len({way.step for way in side.ways}) == 1 for side in sides)
     if not known:
@@ -400,30 +374,6 @@ def _precision(sides: Iterable[_Side], asked: str, evidence: Mapping[str, int]) 
         return Probed("precision", asked, Standing.OK, STEPS[1], evidence)
     meaning = f"bounds are rounded outward; a crowded {STEPS[coarsest]} takes more requests"
     return Probed("precision", asked, Standing.ODD, STEPS[coarsest], evidence, meaning)
-
-
-def _telling(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
-    """The entries to ask about: one whose time shows every cut, then one that no cut moves.
-
-    Of those that serve, the one with the fewest others above it in its second.
-    """
-    crowd = {tick: sum(tick <= t < ceil_to(tick + 1, SECOND) for t in ticks) for tick in set(ticks)}
-
-    def dull(tick: Tick) -> bool:
-        bare = tick % MILLISECOND in (0, MILLISECOND - 1)
-        return bare or ceil_to(tick + 1, MILLISECOND) % SECOND == 0
-
-    first = min(crowd, key=lambda t: (dull(t), crowd[t], t), default=None)
-    whole = [tick for tick in crowd if tick % MILLISECOND == 0 and tick != first]
-    second = min(whole, key=lambda t: (t % SECOND != 0, crowd[t], t), default=None)
-    return tuple(tick for tick in (first, second) if tick is not None)
-
-
-def _questions(known: Sequence[Tick]) -> list[tuple[Tick, tuple[Tick, ...]]]:
-    """Bounds around the first known entry, then one exactly on the second."""
-    bounds = [(tick, tick + 1, ceil_to(tick + 1, MILLISECOND)) for tick in known[:1]]
-    exact = [(tick,) for tick in known[1:]]
-    return list(zip(known, [*bounds, *exact], strict=True))
 
 
 def _too_few(evidence: Mapping[str, int]) -> str:

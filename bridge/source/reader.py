@@ -25,7 +25,7 @@ from bridge.model import MILLISECOND, SECOND, Anchor, Filter, Gap, GapKind, Page
 from bridge.source.account import Account
 from bridge.source.crowds import Crowds
 from bridge.source.schedule import PageLimit
-from bridge.source.trouble import Patience, Trouble
+from bridge.source.trouble import Patience, Trouble, may_pass
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
 
@@ -53,7 +53,9 @@ class Reader:
         clock: Clock,
         random: Random,
         emit: Emit,
+        persists: bool = True,
     ) -> None:
+        """Not ``persists``: a person waits, and is told at once of what does not pass by itself."""
         self.limit = PageLimit(page_size)
         self.grain: Tick = MILLISECOND
         self.largest_page = 0
@@ -65,6 +67,7 @@ class Reader:
         self._account = account
         self._clock = clock
         self._random = random
+        self._persists = persists
         # Answers and what is read from them fail apart: a page that comes ends only the first.
         self._asking = Trouble(app, clock=clock, emit=emit)
         self._taking = Trouble(app, clock=clock, emit=emit)
@@ -141,7 +144,8 @@ class Reader:
 
         Raises:
             ApiLimitRefused, ApiAnswerTooLarge: to be asked for with a smaller limit.
-            ApiError: the request kept failing for ``patience`` seconds, or in the way ``at_once``.
+            ApiError: the request kept failing for ``patience`` seconds, or in the way ``at_once``,
+                or asking again is no use.
         """
         pauses, began = Patience(self._random), self._clock.monotonic()
         while True:
@@ -154,6 +158,8 @@ class Reader:
                 self.heard = self._clock.monotonic()
                 self._asking.note(error)
                 pause = pauses.after(error)
+                if not (self._persists or may_pass(error)):
+                    raise
                 if patience is not None and self._clock.monotonic() - began >= patience:
                     raise
                 await self._clock.sleep(pause)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from support.audited import FLOOR, NOON, Scene
 from support.commands import config_of, world_of
 
 from bridge import settings
-from bridge.app.audit import Asked, as_json, run
+from bridge.app.audit import Asked, Audited, as_json, run
 from bridge.app.parts import build
-from bridge.errors import ApiUnauthorized, ConfigError, JournalUnusable
+from bridge.errors import ConfigError, JournalUnusable
 from bridge.journal.ledger import Ledger
 from bridge.model import SECOND, AppRecord, Gap, GapKind, Tick
 from bridge.settings import StartAt, StartBack
-from bridge.simulator.faults import Faults, Reply
+from bridge.simulator.exchange import Request
+from bridge.simulator.faults import Fault, Faults, Reply
 from bridge.simulator.otlp_backend import BackendConfig, OtlpBackend
 from bridge.source.audit import Result
 from bridge.timestamps import format_tick
@@ -39,18 +41,24 @@ def audited(
     config: settings.Settings | None = None,
     apps: tuple[str, ...] = (),
     repair: bool = False,
-) -> list[Result]:
+    otherwise: str = "",
+) -> tuple[Result, ...]:
     """Run the audit."""
-    asked = Asked(StartAt(floor), StartAt(ceiling), apps, repair)
+    asked = Asked(StartAt(floor), StartAt(ceiling), apps, repair, otherwise)
+    return whole(scene, asked, config or config_of(scene)).results
+
+
+def whole(scene: Scene, asked: Asked, config: settings.Settings) -> Audited:
+    """Run the audit; every app that is read to its floor is told as done."""
     told: list[tuple[str, float]] = []
 
-    async def main() -> list[Result]:
-        loaded = config or config_of(scene)
-        return await run(loaded, world_of(scene), asked, lambda *done: told.append(done))
+    async def main() -> Audited:
+        return await run(config, world_of(scene), asked, lambda *done: told.append(done))
 
-    results = scene.play(main)
-    assert [name for name, done in told if done == 1.0] == [result.app for result in results]
-    return results
+    found = scene.play(main)
+    done = [result.app for result in found.results if not result.error]
+    assert [name for name, share in told if share == 1.0] == done
+    return found
 
 
 def refused(scene: Scene, *args: Any, **options: Any) -> list[str]:
@@ -95,7 +103,7 @@ def test_the_document(scene: Scene) -> None:
     scene.write("b", NOON - 8 * SECOND)
     found = scene.fill()
     scene.forget(found[0].uid)
-    document = json.loads(json.dumps(as_json(audited(scene))))
+    document = json.loads(json.dumps(as_json(Audited(audited(scene)))))
     assert document == {
         "complete": False,
         "apps": [
@@ -103,6 +111,8 @@ def test_the_document(scene: Scene) -> None:
                 "app": "one",
                 "since": format_tick(FLOOR),
                 "until": format_tick(NOON),
+                "error": None,
+                "audited_from": format_tick(FLOOR),
                 "in_api": 2,
                 "journaled": 1,
                 "dropped_by_rule": 0,
@@ -111,7 +121,13 @@ def test_the_document(scene: Scene) -> None:
                 "surplus": 0,
                 "unproved": 0,
                 "destinations": {
-                    "out": {"delivered": 0, "waiting": 1, "dead_lettered": 0, "unknown": 0}
+                    "out": {
+                        "delivered": 0,
+                        "waiting": 1,
+                        "dead_lettered": 0,
+                        "lost": 0,
+                        "unknown": 0,
+                    }
                 },
                 "first_missing": [
                     {
@@ -130,7 +146,9 @@ def test_the_document(scene: Scene) -> None:
 def test_gaps_stand_in_the_document(scene: Scene) -> None:
     """With their kind and their stretch."""
     scene.fill(gaps=[Gap(GapKind.RETENTION, FLOOR, FLOOR + SECOND, 5)])
-    (app,) = as_json(audited(scene))["apps"]
+    document = as_json(Audited(audited(scene)))
+    assert document["complete"] is False
+    (app,) = document["apps"]
     assert app["gaps"] == [
         {
             "kind": "retention",
@@ -177,6 +195,38 @@ def test_every_refused_app_is_named(scene: Scene) -> None:
     assert "knows nothing of this app" in texts[1]
 
 
+def test_a_window_for_all_apps(scene: Scene) -> None:
+    """Several refusals end with one line to copy."""
+    scene.fill("one", swept={SECOND: NOON - 120 * SECOND})
+    scene.fill("two", floor=FLOOR + 60 * SECOND)
+    config = config_of(scene, {"app_id": "one"}, {"app_id": "two"}, {"app_id": "new"})
+    texts = refused(scene, config=config, otherwise="--json")
+    assert ["audit of one" in texts[0], "audit of two" in texts[1]] == [True, True]
+    assert "knows nothing of this app" in texts[2]
+    assert texts[3] == (
+        "audit: a window that all accept (fal-log-bridge audit "
+        f"--since {format_tick(FLOOR + 60 * SECOND)} --until {format_tick(NOON - 120 * SECOND)} "
+        "--app one --app two --json)"
+    )
+    scene.fill("late", floor=NOON - 90 * SECOND)
+    config = config_of(scene, {"app_id": "one"}, {"app_id": "late"})
+    assert "no window is accepted by all" in refused(scene, config=config)[-1]
+
+
+def test_an_app_without_any_window_yet_stops_no_other(scene: Scene) -> None:
+    """It is left out, and said so: not everything that was asked for is proved."""
+    scene.write("x", NOON - 60 * SECOND)
+    scene.fill("one")
+    scene.fill("quiet", swept={900 * SECOND: FLOOR})
+    config = config_of(scene, {"app_id": "quiet"}, {"app_id": "one"}, {"app_id": "new"})
+    quiet, one, new = audited(scene, config=config)
+    assert "no window of it can be audited yet" in quiet.error
+    assert "knows nothing of this app" in new.error
+    assert (one.error, one.in_api, one.complete) == ("", 1, True)
+    assert not quiet.complete
+    assert (quiet.in_api, quiet.reached) == (0, quiet.ceiling)
+
+
 def test_nothing_is_closed_yet(scene: Scene) -> None:
     """Said so, without a window that is none."""
     scene.fill(swept={900 * SECOND: FLOOR})
@@ -205,12 +255,7 @@ def test_durations_count_back_from_now(scene: Scene) -> None:
     """From the wall clock."""
     scene.write("x", NOON - 30 * SECOND)
     scene.fill()
-    asked = Asked(StartBack(60), StartBack(1))
-
-    async def main() -> list[Result]:
-        return await run(config_of(scene), world_of(scene), asked, lambda *_: None)
-
-    (result,) = scene.play(main)
+    (result,) = whole(scene, Asked(StartBack(60), StartBack(1)), config_of(scene)).results
     assert (result.ceiling - result.floor, result.in_api) == (59 * SECOND, 1)
 
 
@@ -222,13 +267,18 @@ def test_without_a_journal_there_is_nothing_to_audit(scene: Scene) -> None:
 
 
 def test_beside_a_running_bridge(scene: Scene) -> None:
-    """It reads along; a repair would need the journal for itself."""
+    """It reads along, and tells it; a repair would need the journal for itself."""
     scene.write("x", NOON - SECOND)
     found = scene.fill()
+    scene.forget(found[0].uid)
+    asked = Asked(StartAt(FLOOR), StartAt(NOON))
+    assert not whole(scene, asked, config_of(scene)).held
+    assert not whole(scene, replace(asked, repair=True), config_of(scene)).held
     scene.forget(found[0].uid)
     journal = scene.open()
     try:
         assert audited(scene)[0].missing == 1
+        assert whole(scene, asked, config_of(scene)).held
         with pytest.raises(JournalUnusable, match="stop the bridge") as caught:
             audited(scene, repair=True)
         assert "while a bridge runs on it" in str(caught.value)
@@ -237,14 +287,62 @@ def test_beside_a_running_bridge(scene: Scene) -> None:
     assert audited(scene)[0].missing == 1
 
 
-def test_a_refused_key_is_told(scene: Scene) -> None:
-    """After a while, and never shown."""
+def two_apps(scene: Scene) -> settings.Settings:
+    """Two apps with an entry each, both journaled."""
+    for app in ("one", "two"):
+        scene.write("x", NOON - 60 * SECOND, app)
+        scene.fill(app)
+    return config_of(scene, {"app_id": "one"}, {"app_id": "two"})
+
+
+def refusing(scene: Scene, fault: Fault, app: str | None = None) -> None:
+    """The API answers so, for all or for one app."""
+
+    def strike(_: int, request: Request) -> Fault | None:
+        return fault if app in (None, request.parameter("app_id")) else None
+
+    scene.front.faults = Faults(schedule=strike)
+    scene.logs.requests.clear()
+
+
+def test_a_refused_key_is_told_at_once(scene: Scene) -> None:
+    """As ``check`` does: asked once, for all apps, and never shown."""
+    config = two_apps(scene)
+    refusing(scene, Reply(401, json.dumps({"detail": "key revoked"}).encode()))
+    began, asked = scene.now, scene.front._number
+    one, two = audited(scene, config=config)
+    assert (scene.now - began, scene.front._number - asked) == (0.0, 1)
+    assert "key revoked" in one.error
+    assert two.error == one.error
+    assert "the-secret" not in one.error
+    assert not one.complete
+
+
+def test_an_app_that_fails_leaves_the_others_their_audit(scene: Scene) -> None:
+    """Its own result says why; what was repaired before it is told."""
+    config = two_apps(scene)
+    with Ledger.open(scene.path) as ledger:
+        (lost,) = ledger.fingerprints("two", FLOOR, NOON)
+    scene.forget(lost)
+    refusing(scene, Reply(403, b'{"detail": "not yours"}'), "one")
+    one, two = audited(scene, config=config, repair=True)
+    assert "not yours" in one.error
+    assert (one.reached, one.in_api, one.complete) == (NOON, 0, False)
+    assert (two.error, two.missing, two.repaired, two.complete) == ("", 1, 1, True)
+
+
+def test_a_failure_on_the_way_keeps_what_was_found(scene: Scene) -> None:
+    """The figures are of the part that was read."""
+    for n in range(3_600):
+        scene.write(f"{n}", FLOOR + n * SECOND)
     scene.fill()
-    answer = json.dumps({"detail": "key revoked"}).encode()
-    scene.front.faults = Faults(schedule=lambda *_: Reply(401, answer))
-    with pytest.raises(ApiUnauthorized, match="key revoked") as caught:
-        audited(scene)
-    assert "the-secret" not in str(caught.value)
+    scene.front.faults = Faults(schedule=lambda n, _: Reply(503) if n > 6 else None)
+    scene.front._number = 0
+    (result,) = audited(scene)
+    assert "503" in result.error
+    assert FLOOR < result.reached < NOON
+    assert result.in_api == result.journaled == (NOON - result.reached) // SECOND
+    assert not result.complete
 
 
 def test_a_repair_journals_what_is_missing(scene: Scene) -> None:

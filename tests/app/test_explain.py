@@ -14,11 +14,14 @@ from support.audited import FLOOR, NOON, Scene
 from support.commands import config_of, world_of
 
 from bridge import settings
-from bridge.app.explain import MOST, Explanation, State, as_json, explain
-from bridge.errors import ApiUnavailable, ConfigError, JournalUnusable
+from bridge.app.explain import MOST, Explanation, as_json, explain
+from bridge.errors import ConfigError, JournalUnusable
+from bridge.gaps import gap_uid
 from bridge.journal import DROPPED
+from bridge.journal.ledger import State
 from bridge.model import SECOND, DeadLetter, Gap, GapKind, Tick
 from bridge.settings import StartAt
+from bridge.simulator.exchange import Request
 from bridge.simulator.faults import Faults, Reply
 from bridge.timestamps import format_tick
 
@@ -105,8 +108,10 @@ def test_by_uid_without_the_api(scene: Scene) -> None:
                     "reason": None,
                 }
             ],
+            "gaps": [],
             "searched": [],
             "stopped": [],
+            "failed": {},
         }
     assert not scene.logs.requests
 
@@ -276,8 +281,79 @@ def test_errors(scene: Scene) -> None:
     with pytest.raises(ConfigError, match="no app 'tow'"):
         explained(scene, "x", apps=("tow",))
     scene.front.faults = Faults(schedule=lambda *_: Reply(503))
-    with pytest.raises(ApiUnavailable, match="503"):
-        explained(scene, "x")
+    (reason,) = explained(scene, "x").failed.values()
+    assert "503" in reason
+
+
+def test_an_app_that_fails_hides_no_other(scene: Scene) -> None:
+    """What the others show is explained, and of the one it is said why not."""
+    for app in ("one", "two"):
+        scene.write("needle", NOON - SECOND, app)
+        scene.fill(app)
+    config = config_of(scene, {"app_id": "one"}, {"app_id": "two"})
+
+    def refuse(_: int, request: Request) -> Reply | None:
+        return Reply(403) if request.parameter("app_id") == "one" else None
+
+    scene.front.faults = Faults(schedule=refuse)
+    explanation = explained(scene, "needle", config=config)
+    assert [one.app for one in explanation.entries] == ["two"]
+    assert list(explanation.failed) == ["one"]
+    assert "403" in document_of(explanation)["failed"]["one"]
+    assert scene.now == 0.0
+
+
+def test_a_refused_key_ends_the_search(scene: Scene) -> None:
+    """It would be refused for the other apps too, and is not asked for them."""
+    scene.fill("one")
+    config = config_of(scene, {"app_id": "one"}, {"app_id": "two"})
+    scene.front.faults = Faults(schedule=lambda *_: Reply(401))
+    asked = scene.front._number
+    assert list(explained(scene, "x", config=config).failed) == ["one", "two"]
+    assert (scene.now, scene.front._number) == (0.0, asked + 1)
+
+
+def test_a_gap_has_a_uid_too(scene: Scene) -> None:
+    """That of its record downstream: which stretch, whether it is still open, who has it."""
+    gap = Gap(GapKind.CROWDED, FLOOR + SECOND, FLOOR + 2 * SECOND, 1_000)
+    scene.fill(gaps=[gap])
+    uid = gap_uid("one", gap).hex()
+    scene.logs.requests.clear()
+    for text in (uid, uid[:8].upper()):
+        explanation = explained(scene, text)
+        assert explanation.entries == ()
+        assert document_of(explanation)["gaps"] == [
+            {
+                "app": "one",
+                "uid": uid,
+                "kind": "crowded",
+                "since": format_tick(gap.floor),
+                "until": format_tick(gap.ceiling),
+                "at_least": 1_000,
+                "found_at": format_tick(NOON),
+                "closed_at": None,
+                "batch": 1,
+                "destinations": [
+                    {"destination": "out", "state": "waiting", "at": None, "reason": None}
+                ],
+            }
+        ]
+    assert not scene.logs.requests
+    with closing(sqlite3.connect(scene.path)) as db, db:
+        db.execute("UPDATE gaps SET closed_at = ?", (NOON + SECOND,))
+    (closed,) = document_of(explained(scene, uid, apps=("one",)))["gaps"]
+    assert closed["closed_at"] == format_tick(NOON + SECOND)
+
+
+def test_what_was_lost(scene: Scene) -> None:
+    """Its batch is gone, and nobody has it."""
+    scene.write("x", NOON - SECOND)
+    (item,) = scene.fill()
+    with closing(sqlite3.connect(scene.path)) as db, db:
+        db.execute("DELETE FROM batches")
+    (one,) = explained(scene, item.uid.hex()).entries
+    assert one.journaled is not None
+    assert [fate.state for fate in one.journaled.fates] == [State.LOST]
 
 
 def test_beside_a_running_bridge(scene: Scene) -> None:

@@ -12,9 +12,10 @@ from support.commands import CommandLine, file_of
 
 from bridge import settings
 from bridge.app import explain as work
-from bridge.app.explain import Explained, Explanation, Fate, Journaled, State
-from bridge.journal.ledger import Found, ReadRecord
-from bridge.model import SECOND, Entry, Read, ReadKind
+from bridge.app.explain import Explained, ExplainedGap, Explanation, Fate, Journaled
+from bridge.gaps import sentence
+from bridge.journal.ledger import Found, GapRecord, ReadRecord, State
+from bridge.model import SECOND, Entry, Gap, GapKind, Read, ReadKind
 
 UID = bytes(range(16))
 
@@ -53,6 +54,7 @@ def test_an_entry(cli: CommandLine, config: str) -> None:
         Fate("b", State.WAITING),
         Fate("c", State.DEAD_LETTER, NOON, "bad\x1b"),
         Fate("d", State.UNKNOWN),
+        Fate("e", State.LOST),
     )
     journaled = Journaled(Found("one", FLOOR, 7, dated=True), record, fates)
     entry = Entry({"level": "INFO", "message": "hello\nthere"}, FLOOR)
@@ -74,7 +76,8 @@ def test_an_entry(cli: CommandLine, config: str) -> None:
         "  a: acknowledged 2025-09-19T12:00:02.000Z",
         "  b: waiting",
         "  c: dead letter 2025-09-19T12:00:00.000Z: bad\\x1b",
-        "  d: not known; it came after this entry, or before such times were noted",
+        "  d: not known; it was not there then, or such times were not noted yet",
+        "  e: lost: its batch left the journal before anyone acknowledged it",
         "",
         "Not everything was looked through (one): give a later --since.",
     ]
@@ -102,7 +105,42 @@ def test_nothing_found(cli: CommandLine, config: str) -> None:
     answering(cli, Explanation(()))
     code, out, err = cli("explain", "x", "--config", config)
     assert (code, err) == (1, "")
-    assert out.startswith("Nothing found")
+    assert out == "Nothing found at the API by text.\n"
+    answering(cli, Explanation(()))
+    assert (
+        "A uid is looked up by 8 to 32 of its digits."
+        in cli("explain", "ABCDEF1", "--config", config)[1]
+    )
+    answering(cli, Explanation((), by_uid=True))
+    assert "neither in the journal by uid, nor" in cli("explain", "ABCDEF12", "--config", config)[1]
+
+
+def test_a_gap(cli: CommandLine, config: str) -> None:
+    """What it says downstream, and its way; exit code 0."""
+    gap = Gap(GapKind.CROWDED, FLOOR, FLOOR + 1, 1_000)
+    for closed, end in ((None, "still open"), (NOON, "closed 2025-09-19T12:00:00.000Z")):
+        record = GapRecord("one", gap, NOON - SECOND, closed, 7)
+        fates = (Fate("a", State.WAITING),)
+        answering(cli, Explanation((), (ExplainedGap(UID, record, fates),), by_uid=True))
+        code, out, err = cli("explain", UID.hex(), "--config", config)
+        assert (code, err) == (0, "")
+        assert out.splitlines() == [
+            f"{UID.hex()}  one",
+            f"  no entry but a gap: {sentence(gap)}",
+            f"  found      2025-09-19T11:59:59.000Z, in batch 7; {end}",
+            "  a: waiting",
+            "",
+        ]
+
+
+def test_an_app_that_could_not_be_asked(cli: CommandLine, config: str) -> None:
+    """Exit code 1, with what the others showed."""
+    one = Explained("one", UID, Entry({"message": "x"}, None), reason="it is missing")
+    answering(cli, Explanation((one,), failed={"two": "answered 403"}))
+    code, out, _ = cli("explain", "x", "--config", config)
+    assert code == 1
+    assert "not journaled: it is missing" in out
+    assert out.endswith("two could not be searched: answered 403\n")
 
 
 def test_json(cli: CommandLine, config: str) -> None:
@@ -110,7 +148,13 @@ def test_json(cli: CommandLine, config: str) -> None:
     answering(cli, Explanation((), searched=("one",)))
     code, out, err = cli("explain", "x", "--json", "--config", config)
     assert (code, err) == (1, "")
-    assert json.loads(out) == {"entries": [], "searched": ["one"], "stopped": []}
+    assert json.loads(out) == {
+        "entries": [],
+        "gaps": [],
+        "searched": ["one"],
+        "stopped": [],
+        "failed": {},
+    }
 
 
 def test_bad_usage(cli: CommandLine, config: str) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from bridge.journal.ledger import (
     AppStanding,
     DestinationStanding,
     Found,
+    GapRecord,
     KeptLetter,
     Lateness,
     Ledger,
     OpenGap,
     ReadRecord,
     Refusal,
+    State,
 )
 from bridge.journal.lock import Lock, is_held
 from bridge.journal.sqlite import SqliteJournal
@@ -306,3 +309,77 @@ fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
 print("looking", flush=True)
 sys.stdin.read()
 """
+
+
+def test_entries_without_a_time(ledger: Ledger) -> None:
+    """Among the fingerprints of a window, by the tick they borrowed."""
+    assert ledger.undated("a", 0, 99) == {b"u"}
+    assert ledger.undated("a", 0, 5) == ledger.undated("ghost", 0, 99) == frozenset()
+
+
+def test_every_gap_is_known_open_or_closed(running: SqliteJournal, ledger: Ledger) -> None:
+    """With the batch of its record."""
+    assert ledger.gap_records() == (GapRecord("a", CROWD, 200, None, 3),)
+    if not ledger.held:
+        return
+    asyncio.run(running.append(walk("a", closed=[CROWD])))
+    assert ledger.gaps("a") == ()
+    assert ledger.gap_records() == (GapRecord("a", CROWD, 200, 400, 3),)
+
+
+def states(ledger: Ledger) -> dict[str, list[str]]:
+    """What became of the five batches at each destination."""
+    return {
+        one.name: [ledger.state_of(one, seq)[0].value for seq in range(1, 6)]
+        for one in ledger.destinations()
+    }
+
+
+def test_what_became_of_batches(ledger: Ledger) -> None:
+    """Acknowledged, with the time, or waiting; 0 stands for a batch that was not noted."""
+    assert states(ledger) == {
+        "one": ["acknowledged"] * 5,
+        "two": [*["acknowledged"] * 3, "waiting", "waiting"],
+    }
+    one, _ = ledger.destinations()
+    assert ledger.state_of(one, 1) == (State.ACKNOWLEDGED, 300)
+    assert ledger.state_of(one, 0) == (State.UNKNOWN, None)
+
+
+def test_a_batch_that_is_gone_is_lost(running: SqliteJournal, path: Path) -> None:
+    """To a destination that is there and has not had it, and to all if nobody has."""
+    asyncio.run(running.aclose())
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM batches WHERE seq = 4")
+        db.execute("INSERT INTO cursors VALUES ('away', 0, 0), ('new', 5, 1)")
+    with Ledger.open(path) as ledger:
+        found = states(ledger)
+    assert found["one"] == ["acknowledged"] * 5
+    assert found["two"] == [*["acknowledged"] * 3, "lost", "waiting"]
+    assert found["away"] == [*["unknown"] * 4, "waiting"]
+    assert found["new"] == ["unknown"] * 5
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM acks WHERE cursor = 5")
+    with Ledger.open(path) as ledger:
+        found = states(ledger)
+    assert {name: of[3] for name, of in found.items()} == dict.fromkeys(found, "lost")
+    assert (found["one"][4], found["two"][4]) == ("unknown", "waiting")
+
+
+def test_what_is_forgotten_is_not_lost(running: SqliteJournal, path: Path) -> None:
+    """A walk that brought a gap only is forgotten once it is delivered, answers included."""
+
+    async def pass_by() -> None:
+        gap = Gap(GapKind.RETENTION, 1, 2, at_least=0)
+        await running.append(walk("a", gaps=[gap]))
+        for name, cursor in (("two", 5), ("one", 6), ("two", 6)):
+            await running.advance(name, cursor)
+        await running.prune("a", needed=0, kept=0)
+        await running.aclose()
+
+    asyncio.run(pass_by())
+    with Ledger.open(path) as ledger:
+        assert ledger.read_of("a", 6) is None
+        one, two = ledger.destinations()
+        assert ledger.state_of(one, 6) == (State.UNKNOWN, None)
+        assert ledger.state_of(two, 5) == (State.ACKNOWLEDGED, 400)

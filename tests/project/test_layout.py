@@ -41,6 +41,7 @@ _PURE = (
     "mapping/*.py",
     "mapping/shaping/*.py",
     "source/walk.py",
+    "source/elimination.py",
     "source/fingerprint.py",
     "source/schedule.py",
     "delivery/retry.py",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,15 +21,15 @@ from typer.testing import CliRunner
 from bridge.cli.simulate import simulate
 from bridge.clock import SystemClock
 from bridge.errors import ConfigError
-from bridge.simulator.alone import Plan, Progress, Trait, run_alone
+from bridge.simulator.alone import CROWD, Plan, Progress, Trait, run_alone
 from bridge.simulator.logs_api import LogsApiConfig
 from bridge.simulator.manual_clock import ManualClock
 
 SCRIPT = "import typer; from bridge.cli.simulate import simulate; typer.run(simulate)"
 
 
-def served(plan: Plan) -> tuple[list[httpx.Response], Progress]:
-    """A wrong and a right request against a running account."""
+def served(plan: Plan, app: str | None = None) -> tuple[list[httpx.Response], Progress]:
+    """A wrong and a right request, about one app or all, against a running account."""
 
     async def run() -> tuple[list[httpx.Response], Progress]:
         stop = asyncio.Event()
@@ -37,7 +39,8 @@ def served(plan: Plan) -> tuple[list[httpx.Response], Progress]:
         )
         async with httpx.AsyncClient(trust_env=False) as client:
             base = await url
-            since = {"since": "2025-01-01T00:00:00Z", "limit": "20"}
+            since = {"since": "2025-01-01T00:00:00Z", "limit": "5000"}
+            since |= {"app_id": app} if app else {}
             answers = [
                 await client.post(
                     f"{base}/logs/", params=since, headers={"Authorization": f"Key {key}"}, json={}
@@ -76,6 +79,25 @@ def test_every_trait_can_be_served(trait: Trait) -> None:
     """None breaks a good request."""
     (_, listed), _ = served(Plan(port=0, history=10, traits=(trait,)))
     assert listed.status_code == 200
+
+
+def test_a_crowd_on_one_tick() -> None:
+    """Lines that nothing tells apart, of the first app, once their time has come."""
+    plan = Plan(port=0, history=0, late=0, traits=(Trait.CROWD,), trouble_after=0)
+    (_, listed), last = served(plan, plan.apps[0])
+    assert max(Counter(json.dumps(line) for line in listed.json()).values()) == CROWD
+    assert last.written >= CROWD
+    (_, before), _ = served(replace(plan, trouble_after=60), plan.apps[0])
+    assert len(before.json()) < 100
+
+
+def test_a_poisoned_second() -> None:
+    """Whatever reaches it fails, of the first app only, and not before its time."""
+    plan = Plan(port=0, traits=(Trait.POISON,), trouble_after=0)
+    answers = [served(plan, app)[0][1].status_code for app in plan.apps]
+    assert answers == [500, 200, 200]
+    (_, before), _ = served(replace(plan, trouble_after=60), plan.apps[0])
+    assert before.status_code == 200
 
 
 def test_the_count_goes_on() -> None:

@@ -203,6 +203,33 @@ def test_destinations_have_their_shares(scene: Scene) -> None:
     assert 0 < delivered < 2_499
 
 
+def test_what_left_the_journal_undelivered_is_lost(scene: Scene) -> None:
+    """A batch that is gone is not waiting, and never counts as delivered without an answer."""
+    many(scene, 2_500)
+    scene.fill()
+    with closing(sqlite3.connect(scene.path)) as db, db:
+        (records,) = db.execute("SELECT records FROM batches WHERE seq = 1").fetchone()
+        db.execute("DELETE FROM batches WHERE seq = 1")
+    (share,) = audited(scene).shares
+    assert (share.lost, share.waiting, share.delivered) == (records, 2_500 - records, 0)
+    scene.acknowledge(1)  # a start moves the cursor past what is gone
+    result = audited(scene)
+    assert (result.shares[0].lost, result.shares[0].unknown) == (records, 0)
+    assert (result.missing, result.lost, result.complete) == (0, records, False)
+
+
+def test_what_a_destination_was_away_for_is_not_lost(scene: Scene) -> None:
+    """Another one has it: the batch went its way, and this one was not there."""
+    many(scene, 50)
+    scene.fill()
+    with closing(sqlite3.connect(scene.path)) as db, db:
+        db.execute("INSERT INTO cursors VALUES ('away', 0, 0)")
+    scene.acknowledge(1)
+    (away, out) = audited(scene).shares
+    assert (out.delivered, out.lost) == (50, 0)
+    assert (away.unknown, away.lost, away.waiting) == (50, 0, 0)
+
+
 def vars_of(result: Result) -> tuple[int, int, int, int]:
     """The figures of the one destination."""
     (share,) = result.shares
@@ -231,6 +258,7 @@ def test_a_crowd_that_cannot_be_shown_whole_is_told(tmp_path: Path) -> None:
     scene.forget(found[3].uid)
     result = audited(scene)
     assert (result.missing, result.surplus, result.unproved) == (1, 0, 1)
+    assert not result.complete
     (gap,) = result.gaps
     assert (gap.kind, gap.floor, gap.ceiling) == (GapKind.CROWDED, crowd, crowd + 1)
     assert 100 <= gap.at_least < 250
@@ -243,6 +271,27 @@ def test_the_journal_s_own_gaps_are_told(scene: Scene) -> None:
     scene.fill(gaps=[inside, outside])
     result = audited(scene)
     assert (result.unproved, result.gaps) == (1, [inside])
+    assert (result.missing, result.complete) == (0, False)
+
+
+def test_what_is_journaled_beside_a_crowd_is_surplus_and_in_it_is_not(tmp_path: Path) -> None:
+    """Counted once, entries without a time included, wherever they were lent a tick."""
+    scene = Scene(tmp_path)
+    crowd = NOON - 300 * SECOND
+    for n in range(250):
+        scene.write(f"crowd {n}", crowd)
+    many(scene, 90)
+    scene.write("undated", FLOOR + 900 * SECOND, timestamp=None)
+    scene.fill()
+    scene.logs.config = type(scene.logs.config)(key=scene.logs.config.key, cap=100)
+    for lent in (crowd, crowd + 1, NOON - SECOND, FLOOR + 1):
+        with closing(sqlite3.connect(scene.path)) as db, db:
+            db.execute("UPDATE undated SET tick = ?", (lent,))
+        result = audited(scene)
+        assert (result.missing, result.surplus, result.unproved) == (0, 0, 1), lent
+    scene.logs._store.forget(FLOOR + 1_800 * SECOND)
+    after = audited(scene)
+    assert after.surplus == result.in_api - after.in_api > 10
 
 
 def test_passing_errors_change_nothing(scene: Scene) -> None:
