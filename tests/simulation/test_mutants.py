@@ -132,14 +132,14 @@ def ignoring_partitions(patch: Patch) -> None:
 
 def forgetting_gaps(patch: Patch) -> None:
     """Knows of no gap once it was started again."""
-    real = SqliteJournal.open
+    real = SqliteJournal.open.__func__  # type: ignore[attr-defined]  # of whatever class is opened
 
-    def without_gaps(*args: Any, **kwargs: Any) -> SqliteJournal:
-        journal = real(*args, **kwargs)
+    def without_gaps(cls: type[SqliteJournal], *args: Any, **kwargs: Any) -> SqliteJournal:
+        journal: SqliteJournal = real(cls, *args, **kwargs)
         journal._db.execute("DELETE FROM gaps")
         return journal
 
-    patch.setattr(SqliteJournal, "open", without_gaps)
+    patch.setattr(SqliteJournal, "open", classmethod(without_gaps))
 
 
 def journaling_backlogs_newest_first(patch: Patch) -> None:
