@@ -6,7 +6,7 @@ that the simulation no longer tries what it guards against.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,17 @@ from support.simulation.plan import Plan
 from support.simulation.universe import simulate
 
 from bridge.journal.sqlite import SqliteJournal
+from bridge.mapping import gap as gap_records
 from bridge.model import (
     MILLISECOND,
     SECOND,
     Anchor,
     Entry,
+    Gap,
+    GapKind,
     Identified,
     Page,
+    ReadKind,
     Tick,
 )
 from bridge.source import tailer as tailers
@@ -30,6 +34,7 @@ from bridge.source import walk as walks
 from bridge.source.backlog import Backlog, Piece, Store
 from bridge.source.crowds import Crowds
 from bridge.source.fingerprint import identify
+from bridge.source.reader import Reader
 from bridge.source.schedule import Slice
 from bridge.source.sweeps import Sweeps
 from bridge.source.tailer import Tailer
@@ -160,9 +165,118 @@ def journaling_backlogs_newest_first(patch: Patch) -> None:
     patch.setattr(Backlog, "read", read)
 
 
+def sweeping_before_reading(patch: Patch) -> None:
+    """Counts a window as swept before it was read again."""
+    real = Tailer._sweep_slice
+
+    async def sweep(self: Tailer, window: Slice) -> None:
+        self._sweeps = self._sweeps.covered(
+            window.floor, window.ceiling, self._account.time.now()
+        )
+        await real(self, window)
+
+    patch.setattr(Tailer, "_sweep_slice", sweep)
+
+
+def _storing(patch: Patch, spoil: Callable[[Walk | None, Slice, ReadKind], list[Gap]]) -> None:
+    """Journals walks that ``spoil`` takes from, and the gaps that it makes of that."""
+    real = Tailer._store
+
+    async def store(  # noqa: PLR0913 - as it is
+        self: Tailer,
+        walk: Walk | None,
+        window: Slice,
+        kind: ReadKind,
+        *,
+        gaps: Sequence[Gap],
+        began: float,
+    ) -> tuple[int, int]:
+        more = spoil(walk, window, kind)
+        gone = any(gap.kind is GapKind.RETENTION for gap in more)
+        return await real(
+            self, None if gone else walk, window, kind, gaps=[*gaps, *more], began=began
+        )
+
+    patch.setattr(Tailer, "_store", store)
+
+
+def calling_every_read_expired(patch: Patch) -> None:
+    """Drops whatever it reads, and tells that it may have left the API."""
+
+    def spoil(_: Walk | None, window: Slice, __: ReadKind) -> list[Gap]:
+        empty = window.ceiling <= window.floor
+        return [] if empty else [Gap(GapKind.RETENTION, window.floor, window.ceiling, 0)]
+
+    _storing(patch, spoil)
+
+
+def calling_every_backlog_expired(patch: Patch) -> None:
+    """The same with every slice of a backlog only."""
+
+    def spoil(_: Walk | None, window: Slice, kind: ReadKind) -> list[Gap]:
+        if kind is not ReadKind.BACKLOG:
+            return []
+        return [Gap(GapKind.RETENTION, window.floor, window.ceiling, 0)]
+
+    _storing(patch, spoil)
+
+
+def calling_every_walk_a_crowd(patch: Patch) -> None:
+    """Keeps the first and the last entry of a walk, and tells of a crowd all the way between."""
+
+    def spoil(walk: Walk | None, _: Slice, __: ReadKind) -> list[Gap]:
+        found = [] if walk is None else walk.found()
+        if walk is None or len(found) < 3:
+            return []
+        kept = [found[0], found[-1]]
+        patch.setattr(walk, "found", lambda: kept)
+        return [Gap(GapKind.CROWDED, found[0].tick, found[-1].tick + 1, len(kept))]
+
+    _storing(patch, spoil)
+
+
+def exaggerating_crowds(patch: Patch) -> None:
+    """Tells of more entries in a crowd than there are."""
+    real = Reader.read
+
+    async def read(self: Reader, walk: Walk, **others: Any) -> list[Gap] | None:
+        gaps = await real(self, walk, **others)
+        return gaps and [replace(gap, at_least=10**9) for gap in gaps]
+
+    patch.setattr(Reader, "read", read)
+
+
+def halving_crowds(patch: Patch) -> None:
+    """Drops half of what it found of a crowd, and still tells of all of it."""
+    real = Reader.read
+
+    async def read(self: Reader, walk: Walk, **others: Any) -> list[Gap] | None:
+        gaps = await real(self, walk, **others)
+        if gaps:
+            crowded = [i for i in walk.found() if gaps[0].floor <= i.tick < gaps[0].ceiling]
+            gone = {i.uid for i in crowded[: len(crowded) // 2]}
+            kept = [i for i in walk.found() if i.uid not in gone]
+            patch.setattr(walk, "found", lambda: kept)
+        return gaps
+
+    patch.setattr(Reader, "read", read)
+
+
+def telling_of_no_gap(patch: Patch) -> None:
+    """Records gaps, with a record downstream that tells of something else."""
+    patch.setattr(gap_records, "gap_uid", lambda *_: b"anything")
+
+
 @pytest.mark.parametrize(
     "mutate",
     [
+        sweeping_before_reading,
+        calling_every_read_expired,
+        calling_every_backlog_expired,
+        calling_every_walk_a_crowd,
+        exaggerating_crowds,
+        halving_crowds,
+        telling_of_no_gap,
         without_the_overlap,
         trusting_the_page_size,
         committing_before_the_floor,
