@@ -46,6 +46,7 @@ class Reader:
     ) -> None:
         self.limit = PageLimit(page_size)
         self.grain: Tick = MILLISECOND
+        self._fine = False
         self._app = app
         self._filter = selection
         self._account = account
@@ -83,6 +84,7 @@ class Reader:
             limit=self.limit.value,
             below=below,
             grain=self.grain,
+            fine=self._fine,
             claims=claims,
         )
 
@@ -170,6 +172,7 @@ class Reader:
             else:
                 walk.take(page)
                 self.grain = max(self.grain, walk.grain)
+                self._fine = self._fine or walk.fine
         self.limit.completed()
         return True
 

@@ -170,9 +170,7 @@ def sweeping_before_reading(patch: Patch) -> None:
     real = Tailer._sweep_slice
 
     async def sweep(self: Tailer, window: Slice) -> None:
-        self._sweeps = self._sweeps.covered(
-            window.floor, window.ceiling, self._account.time.now()
-        )
+        self._sweeps = self._sweeps.covered(window.floor, window.ceiling, self._account.time.now())
         await real(self, window)
 
     patch.setattr(Tailer, "_sweep_slice", sweep)
@@ -182,7 +180,7 @@ def _storing(patch: Patch, spoil: Callable[[Walk | None, Slice, ReadKind], list[
     """Journals walks that ``spoil`` takes from, and the gaps that it makes of that."""
     real = Tailer._store
 
-    async def store(  # noqa: PLR0913 - as it is
+    async def store(
         self: Tailer,
         walk: Walk | None,
         window: Slice,

@@ -5,7 +5,8 @@ A gap is a way to lose entries and to be right all the same, so it is held to wh
 - ``crowded``: as many entries as at least the smallest page lie there, on one tick, or within one
   cut of the API's bounds; no more are claimed than lie there, and no fewer than arrived. It
   excuses those that this leaves.
-- ``retention``: excuses what had left the API when it was claimed.
+- ``retention``: excuses what had left the API when it was claimed, and nothing of it was shown
+  then. Where the API keeps everything, it is a doubt after a long time, or one that looks long.
 - ``unreadable``: only where the API was planned to fail. It excuses nothing: in the end all can
   be read.
 """
@@ -16,11 +17,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from support.simulation.plan import HOUR, Plan
 from support.simulation.watch import Claim
 
 from bridge.gaps import gap_uid, sentence
 from bridge.model import SECOND, GapKind, Tick
-from bridge.simulator.faults import Poisoned
+from bridge.simulator.faults import DateOff, Poisoned
 from bridge.simulator.store import Written
 from bridge.source.walk import DOCUMENTED_PAGE
 
@@ -77,18 +79,30 @@ def _excused(
 
 def _problem(world: Universe, claim: Claim) -> str | None:
     """Why this gap should not have been claimed."""
-    gap, inside = claim.gap, _inside(world, claim)
-    if gap.kind is GapKind.CROWDED:
-        widest = 1 if world.plan.cut is None else SECOND
-        if gap.ceiling - gap.floor > widest:
-            return "a crowd wider than a tick, or than what bounds are cut by"
-        if len(inside) < DOCUMENTED_PAGE:
-            return f"a crowd of {len(inside)}, of which any page shows all"
-        return f"no more than {len(inside)} are there" if gap.at_least > len(inside) else None
-    if gap.kind is GapKind.UNREADABLE:
-        return None if _fails(world, claim) else "the API does not fail there"
+    match claim.gap.kind:
+        case GapKind.CROWDED:
+            return _no_crowd(world, claim)
+        case GapKind.RETENTION:
+            return _nothing_gone(world, claim)
+        case GapKind.UNREADABLE:
+            return None if _fails(world, claim) else "the API does not fail there"
+
+
+def _no_crowd(world: Universe, claim: Claim) -> str | None:
+    gap, there = claim.gap, len(_inside(world, claim))
+    if gap.ceiling - gap.floor > (1 if world.plan.cut is None else SECOND):
+        return "a crowd wider than a tick, or than what bounds are cut by"
+    if there < DOCUMENTED_PAGE:
+        return f"a crowd of {there}, of which any page shows all"
+    return f"no more than {there} are there" if gap.at_least > there else None
+
+
+def _nothing_gone(world: Universe, claim: Claim) -> str | None:
+    inside = _inside(world, claim)
     if any(w.visible_at < claim.at and not _expired(world, w, claim.at) for w in inside):
         return "the API still shows some of it"
+    if world.plan.api.retention is None and not _looks_long(world.plan):
+        return "nothing leaves the API, and nothing looks as if"
     return None
 
 
@@ -114,6 +128,18 @@ def _fails(world: Universe, claim: Claim) -> bool:
         and claim.gap.floor < spell.fault.end + _AROUND_POISON
         and claim.gap.ceiling > spell.fault.start - _AROUND_POISON
         for spell in world.plan.poison
+    )
+
+
+def _looks_long(plan: Plan) -> bool:
+    """Whether an hour may seem to pass without a read: it does, or some clock is wrong by one."""
+    hour = int(HOUR) * SECOND
+    failing = (*plan.api_trouble, *plan.poison)
+    return (
+        any(life.downtime >= HOUR for life in plan.lives)
+        or any(spell.end - spell.start >= hour for spell in failing)
+        or any(abs(skew) >= hour for skew in (plan.skew, *(by for _, by in plan.steps)))
+        or any(isinstance(s.fault, DateOff) and abs(s.fault.by) >= hour for s in plan.dates)
     )
 
 

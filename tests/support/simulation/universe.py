@@ -95,7 +95,6 @@ class _Api:
             )
         return self._logs.answer(request)
 
-
     def _is_out(self, *, closed: bool) -> bool:
         """Whether the planned outage has begun, by the request that it begins with, and lasts."""
         now = self._clock.now()

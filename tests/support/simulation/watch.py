@@ -64,9 +64,7 @@ class Watch:
             self._see(("ledger", app), record.ledger_from)
         self._app("stored", app, record.position, record.swept.items())
 
-    def _app(
-        self, how: str, app: str, position: Tick, swept: Iterable[tuple[Tick, Tick]]
-    ) -> None:
+    def _app(self, how: str, app: str, position: Tick, swept: Iterable[tuple[Tick, Tick]]) -> None:
         self._see((how, app), position)
         ages = {(how, app, str(age)): cursor for age, cursor in swept}
         # An age that is no longer swept may begin anew some day.
