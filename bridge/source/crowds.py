@@ -151,8 +151,14 @@ class _Crowded:
         """Read one value's share; in parts again where that is a crowd too."""
         self._cells += 1
         floor, ceiling = self._crowd.floor, self._crowd.ceiling
-        limit, grain = self._walk.bounds.limit, self._walk.grain
-        cell = Walk(floor=floor, ceiling=ceiling, anchor=None, limit=limit, grain=grain)
+        cell = Walk(
+            floor=floor,
+            ceiling=ceiling,
+            anchor=None,
+            limit=self._walk.bounds.limit,
+            grain=self._walk.grain,
+            fine=self._walk.fine,
+        )
         await self._drive(cell, selection)
         entries = cell.shown(floor, ceiling)
         self._walk.absorb(entries)

@@ -58,6 +58,7 @@ class Reader:
         """Not ``persists``: a person waits, and is told at once of what does not pass by itself."""
         self.limit = PageLimit(page_size)
         self.grain: Tick = MILLISECOND
+        self._fine = False
         self.largest_page = 0
         self._doubts = 0
         self._newest: tuple[Tick, float] = (0, float("-inf"))
@@ -100,6 +101,7 @@ class Reader:
             limit=self.limit.value,
             below=below,
             grain=self.grain,
+            fine=self._fine,
             claims=claims,
             doubts=self._doubts,
         )
@@ -252,6 +254,7 @@ class Reader:
     def _learn(self, walk: Walk, page: Page) -> None:
         """What one more page of a walk says of the server."""
         self.grain = max(self.grain, walk.grain)
+        self._fine = self._fine or walk.fine
         self.largest_page = max(self.largest_page, len(page.entries))
         self._doubts = min(_MOST_DOUBTS, max(self._doubts, walk.false_empties))
         newest = next((entry.tick for entry in page.entries if entry.tick is not None), None)

@@ -153,6 +153,7 @@ class Tailer:
         self._patience = Patience(random)
         self._start: Tick = 0
         self._begun = float("inf")
+        self._timed = False
         self._looks = Looks()
         self._first = False
         self._pruned: Tick = 0
@@ -250,6 +251,7 @@ class Tailer:
         """
         before = self.read
         try:
+            await self._learn_time()
             if self.position is None:
                 await self._begin()
             reached = await self._read_live_edge()
@@ -269,10 +271,14 @@ class Tailer:
         self._patience = Patience(self._random)
         return reached
 
+    async def _learn_time(self) -> None:
+        """Ask once for the server's time: until it is known, ours decides what was long ago."""
+        if not (self._timed or self._account.time.known):
+            await self._reader.page(Query(self._spec.filter, self._clock.now(), None, 1))
+        self._timed = True
+
     async def _begin(self) -> None:
         """Commit the resolved start before the first read (a crash must not resolve it anew)."""
-        if not self._account.time.known:
-            await self._reader.page(Query(self._spec.filter, self._clock.now(), None, 1))
         start = self._spec.start(self._account.time.now())
         await self._journal.begin(self._record(start))
         sweeps = Sweeps.resumed(self._spec.late_sweeps, start=start, cursors={})

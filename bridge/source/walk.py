@@ -3,8 +3,9 @@
 The rules it keeps (design, "Reading"):
 
 - Bounds go out exclusive and rounded outward, since a server may cut them: to whole milliseconds,
-  and to whole seconds at the top of a window of at least a second and wherever the server turns
-  out to cut that much. What lies outside the window is dropped in `Walk.found`.
+  and to whole seconds wherever the server turns out to cut that much, and at the top of a window
+  of at least a second or of a server of which it is not known yet. What lies outside the window
+  is dropped in `Walk.found`.
 - Every following request re-includes the oldest tick so far (the bottom) and must show it again.
   What two pages both show is counted once, by content *and number*, never by content alone.
 - One empty answer for a closed window is not believed: it is asked for again, and once more where
@@ -90,9 +91,10 @@ class Walk:
     ``anchor`` holds the journaled entries on the floor's tick, if there are any; ``limit`` is the
     page size to ask for. ``below`` is how many ticks below the floor to ask from, where that is
     likely to show an entry, which proves the floor and saves a request. ``grain`` is the coarsest
-    cut of bounds that the server is known for. ``claims`` says whether an empty answer would be
-    taken for an empty window, as it is not at the live edge; ``doubts`` is how many more times than
-    usual it is asked for again then. ``documented_page`` is a page size below which no server cuts.
+    cut of bounds that the server is known for, and ``fine`` that it is known to cut them no further
+    than to milliseconds. ``claims`` says whether an empty answer would be taken for an empty
+    window, as it is not at the live edge; ``doubts`` is how many more times than usual it is asked
+    for again then. ``documented_page`` is a page size below which no server cuts.
 
     ``false_empties`` is how many empty answers turned out to be none.
     """
@@ -106,6 +108,7 @@ class Walk:
         limit: int,
         below: Tick = 0,
         grain: Tick = MILLISECOND,
+        fine: bool = False,
         claims: bool = True,
         doubts: int = 0,
         documented_page: int = DOCUMENTED_PAGE,
@@ -116,6 +119,7 @@ class Walk:
         self.crowds: list[Crowd] = []
         self.pages = 0
         self.size = 0
+        self.fine = fine
         self._floor = floor
         self._ceiling = ceiling
         self._anchor = anchor if anchor is not None and anchor.tick == floor else None
@@ -139,7 +143,7 @@ class Walk:
         self._may_raise = True
         until = None
         if ceiling is not None:
-            until = ceil_to(ceiling, SECOND if ceiling - floor >= SECOND else grain)
+            until = ceil_to(ceiling, grain if fine and ceiling - floor < SECOND else SECOND)
         self._bounds = Bounds(floor_to(floor - below - 1, grain), until, limit)
 
     @property
@@ -260,6 +264,8 @@ class Walk:
         there = _contents_at(bottom, shown)
         overlap_shown = self._overlap <= there
         self._overlap |= there
+        # Cut to its second, this bound would have hidden the bottom.
+        self.fine = self.fine or (overlap_shown and (self._bounds.until or 0) % SECOND != 0)
         if overlap_shown and low is not None and low < bottom:
             self._descend(shown, low)
         elif overlap_shown:

@@ -6,7 +6,7 @@ that the simulation no longer tries what it guards against.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,17 @@ from support.simulation.plan import Plan
 from support.simulation.universe import simulate
 
 from bridge.journal.sqlite import SqliteJournal
+from bridge.mapping import gap as gap_records
 from bridge.model import (
     MILLISECOND,
     SECOND,
     Anchor,
     Entry,
+    Gap,
+    GapKind,
     Identified,
     Page,
+    ReadKind,
     Tick,
 )
 from bridge.source import tailer as tailers
@@ -30,7 +34,10 @@ from bridge.source import walk as walks
 from bridge.source.backlog import Backlog, Piece, Store
 from bridge.source.crowds import Crowds
 from bridge.source.fingerprint import identify
+from bridge.source.progress import Progress, Stored
+from bridge.source.reader import Reader
 from bridge.source.schedule import Slice
+from bridge.source.sweeper import Sweeper
 from bridge.source.sweeps import Sweeps
 from bridge.source.tailer import Tailer
 from bridge.source.walk import Walk
@@ -132,14 +139,14 @@ def ignoring_partitions(patch: Patch) -> None:
 
 def forgetting_gaps(patch: Patch) -> None:
     """Knows of no gap once it was started again."""
-    real = SqliteJournal.open
+    real = SqliteJournal.open.__func__  # type: ignore[attr-defined]  # of whatever class is opened
 
-    def without_gaps(*args: Any, **kwargs: Any) -> SqliteJournal:
-        journal = real(*args, **kwargs)
+    def without_gaps(cls: type[SqliteJournal], *args: Any, **kwargs: Any) -> SqliteJournal:
+        journal: SqliteJournal = real(cls, *args, **kwargs)
         journal._db.execute("DELETE FROM gaps")
         return journal
 
-    patch.setattr(SqliteJournal, "open", without_gaps)
+    patch.setattr(SqliteJournal, "open", classmethod(without_gaps))
 
 
 def journaling_backlogs_newest_first(patch: Patch) -> None:
@@ -160,9 +167,117 @@ def journaling_backlogs_newest_first(patch: Patch) -> None:
     patch.setattr(Backlog, "read", read)
 
 
+def sweeping_before_reading(patch: Patch) -> None:
+    """Counts a window as swept before it was read again."""
+    real = Sweeper._read
+
+    async def sweep(self: Sweeper, window: Slice, **others: Any) -> None:
+        progress = self._progress
+        now = self._time.now()
+        progress.sweeps = progress.sweeps.covered(window.floor, window.ceiling, now)
+        await real(self, window, **others)
+
+    patch.setattr(Sweeper, "_read", sweep)
+
+
+def _storing(patch: Patch, spoil: Callable[[Walk | None, Slice, ReadKind], list[Gap]]) -> None:
+    """Journals walks that ``spoil`` takes from, and the gaps that it makes of that."""
+    real = Progress.store
+
+    async def store(
+        self: Progress,
+        walk: Walk | None,
+        window: Slice,
+        kind: ReadKind,
+        *,
+        gaps: Sequence[Gap],
+        began: float,
+    ) -> Stored:
+        more = spoil(walk, window, kind)
+        gone = any(gap.kind is GapKind.RETENTION for gap in more)
+        return await real(
+            self, None if gone else walk, window, kind, gaps=[*gaps, *more], began=began
+        )
+
+    patch.setattr(Progress, "store", store)
+
+
+def calling_every_read_expired(patch: Patch) -> None:
+    """Drops whatever it reads, and tells that it may have left the API."""
+
+    def spoil(_: Walk | None, window: Slice, __: ReadKind) -> list[Gap]:
+        empty = window.ceiling <= window.floor
+        return [] if empty else [Gap(GapKind.RETENTION, window.floor, window.ceiling, 0)]
+
+    _storing(patch, spoil)
+
+
+def calling_every_backlog_expired(patch: Patch) -> None:
+    """The same with every slice of a backlog only."""
+
+    def spoil(_: Walk | None, window: Slice, kind: ReadKind) -> list[Gap]:
+        if kind is not ReadKind.BACKLOG:
+            return []
+        return [Gap(GapKind.RETENTION, window.floor, window.ceiling, 0)]
+
+    _storing(patch, spoil)
+
+
+def calling_every_walk_a_crowd(patch: Patch) -> None:
+    """Keeps the first and the last entry of a walk, and tells of a crowd all the way between."""
+
+    def spoil(walk: Walk | None, _: Slice, __: ReadKind) -> list[Gap]:
+        found = [] if walk is None else walk.found()
+        if walk is None or len(found) < 3:
+            return []
+        kept = [found[0], found[-1]]
+        patch.setattr(walk, "found", lambda: kept)
+        return [Gap(GapKind.CROWDED, found[0].tick, found[-1].tick + 1, len(kept))]
+
+    _storing(patch, spoil)
+
+
+def exaggerating_crowds(patch: Patch) -> None:
+    """Tells of more entries in a crowd than there are."""
+    real = Reader.read
+
+    async def read(self: Reader, walk: Walk, **others: Any) -> list[Gap] | None:
+        gaps = await real(self, walk, **others)
+        return gaps and [replace(gap, at_least=10**9) for gap in gaps]
+
+    patch.setattr(Reader, "read", read)
+
+
+def halving_crowds(patch: Patch) -> None:
+    """Drops half of what it found of a crowd, and still tells of all of it."""
+    real = Reader.read
+
+    async def read(self: Reader, walk: Walk, **others: Any) -> list[Gap] | None:
+        gaps = await real(self, walk, **others)
+        if gaps:
+            crowded = [i for i in walk.found() if gaps[0].floor <= i.tick < gaps[0].ceiling]
+            gone = {i.uid for i in crowded[: len(crowded) // 2]}
+            kept = [i for i in walk.found() if i.uid not in gone]
+            patch.setattr(walk, "found", lambda: kept)
+        return gaps
+
+    patch.setattr(Reader, "read", read)
+
+
+def telling_of_no_gap(patch: Patch) -> None:
+    """Records gaps, with a record downstream that tells of something else."""
+    patch.setattr(gap_records, "gap_uid", lambda *_: b"anything")
+
+
 @pytest.mark.parametrize(
     "mutate",
     [
+        calling_every_read_expired,
+        calling_every_backlog_expired,
+        calling_every_walk_a_crowd,
+        exaggerating_crowds,
+        halving_crowds,
+        telling_of_no_gap,
         without_the_overlap,
         trusting_the_page_size,
         committing_before_the_floor,
@@ -178,6 +293,13 @@ def test_a_wrong_reader_is_caught(mutate: Callable[[Patch], None], monkeypatch: 
     """Some seed of the suite's own fails with it."""
     mutate(monkeypatch)
     assert any(not _passes(plan(seed)) for seed in SEEDS)
+
+
+def test_a_sweep_counted_too_early_is_caught(monkeypatch: Patch) -> None:
+    """By one of the seeds in which the API begins to fail at some sweep."""
+    sweeping_before_reading(monkeypatch)
+    failing = [p for p in map(plan, SEEDS) if any(life.outage for life in p.lives)]
+    assert any(not _passes(drawn) for drawn in failing)
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
 from support.simulation import traffic
-from support.simulation.plan import HOUR, KEY, BackendPlan, Change, Life, Plan, Setup
+from support.simulation.claims import tells_of_a_gap
+from support.simulation.plan import HOUR, KEY, BackendPlan, Change, Life, Outage, Plan, Setup
 from support.simulation.traffic import NOON, Crowd
 from support.simulation.universe import Universe, journal_folder, simulate
 
-from bridge.model import MILLISECOND, SECOND, GapKind, Tick
+from bridge.model import MILLISECOND, SECOND, Gap, GapKind, Tick
 from bridge.simulator.faults import Poisoned, Spell
 from bridge.simulator.logs_api import LogsApiConfig
 from bridge.simulator.store import Written
@@ -28,6 +29,7 @@ BY_DEFAULT = Setup(
     sweeps=("15s", "2m", "15m"),
     requests_per_second=5,
 )
+NO_GAPS: Mapping[str, tuple[Gap, ...]] = {"app": ()}
 random = Random(1)
 
 
@@ -50,6 +52,12 @@ def lines(count: int, *, start: Tick, step: Tick, kind: str = "line") -> Sequenc
     return tuple(traffic.burst(random, "app", start, many=count, step=step, kind=kind))
 
 
+def all_arrived(world: Universe, entries: Iterable[Written]) -> bool:
+    """Whether the backend has these, each of them once but for repeats, and nothing else."""
+    first_uids = {(received.uid, received.body) for received in world.backends["backend"].records}
+    return Counter(body for _, body in first_uids) == Counter(w.raw["message"] for w in entries)
+
+
 def arrived(world: Universe) -> list[str]:
     """The messages at the backend, as often as they came."""
     return [received.body for received in world.backends["backend"].records]
@@ -63,19 +71,23 @@ def test_entries_that_come_late_arrive_and_none_twice() -> None:
     ]
     world = simulate(planned(entries, Life(SETUP, 60.0)))
     assert sorted(arrived(world)) == sorted(w.raw["message"] for w in entries)
+    assert world.gaps == NO_GAPS
 
 
 @pytest.mark.parametrize("kind", Crowd)
 def test_a_crowd_on_one_tick_arrives_or_its_gap_says_how_much(kind: Crowd) -> None:
     """2,500 on one microsecond where a page shows 1,000; those of eight jobs can all be found."""
     crowd = tuple(traffic.crowd(random, "app", NOON + SECOND, many=2_500, kind=kind))
-    around = lines(100, start=NOON, step=20 * MILLISECOND)
+    around = lines(100, start=NOON + MILLISECOND, step=20 * MILLISECOND)
     api = LogsApiConfig(key=KEY, cap=1_000)
     world = simulate(planned([*crowd, *around], Life(SETUP, 30.0), api=api))
-    if kind is Crowd.JOBS:
-        assert len(Counter(arrived(world)) & Counter(w.raw["message"] for w in crowd)) == 2_500
-    else:
-        assert [gap.kind for gap in world.gaps["app"]] == [GapKind.CROWDED]
+    shown = {w.raw["message"] for w in crowd} & set(arrived(world))
+    assert len(shown) == 2_500 if kind is Crowd.JOBS else 1_000 <= len(shown) < 2_500
+    tick = NOON + SECOND
+    gap = Gap(GapKind.CROWDED, tick, tick + 1, at_least=len(shown))
+    assert world.gaps == {"app": (gap,)}
+    assert {w.raw["message"] for w in around} < set(arrived(world))
+    assert len(arrived(world)) == len(shown) + len(around) + 1  # the record of the gap
 
 
 def test_an_entry_an_hour_ahead_hides_nothing() -> None:
@@ -89,9 +101,11 @@ def test_an_entry_an_hour_ahead_hides_nothing() -> None:
         world.live(outage)
         assert "app ahead" in arrived(world)
         world.live(after)
-        assert len(set(arrived(world))) == 501
+        assert all_arrived(world, [stamped, *others])
         world.finish()
         world.verify()
+    assert all_arrived(world, [stamped, *others])
+    assert world.gaps == NO_GAPS
 
 
 def test_a_cap_that_falls_in_the_middle_of_a_backlog_loses_nothing() -> None:
@@ -100,6 +114,8 @@ def test_a_cap_that_falls_in_the_middle_of_a_backlog_loses_nothing() -> None:
     changes = (Change(NOON + SECOND, 100, None), Change(NOON + 30 * SECOND, 1_000, None))
     api = LogsApiConfig(key=KEY, cap=1_000)
     world = simulate(planned(backlog, Life(SETUP, 60.0), api=api, changes=changes))
+    assert sorted(arrived(world)) == sorted(w.raw["message"] for w in backlog)
+    assert world.gaps == NO_GAPS
     assert world.logs.statuses[200] > 20_000 / 1_000
 
 
@@ -109,7 +125,9 @@ def test_a_kill_during_a_backlog_loses_nothing(nth: int, steps: int) -> None:
     """At many points of it, twice."""
     backlog = lines(1_500, start=NOON - 300 * SECOND, step=200 * MILLISECOND)
     killed = Life(SETUP, 60.0, crash_at_closed=(nth, steps))
-    simulate(planned(backlog, killed, killed, api=LogsApiConfig(key=KEY, cap=100)))
+    world = simulate(planned(backlog, killed, killed, api=LogsApiConfig(key=KEY, cap=100)))
+    assert all_arrived(world, backlog)
+    assert world.gaps == NO_GAPS
 
 
 @pytest.mark.parametrize("steps", range(0, 15, 2))
@@ -121,7 +139,9 @@ def test_a_kill_during_a_sweep_loses_nothing(nth: int, steps: int) -> None:
         for w in lines(60, start=NOON, step=300 * MILLISECOND)
     ]
     killed = Life(SETUP, 60.0, crash_at_closed=(nth, steps))
-    simulate(planned(late, killed, killed))
+    world = simulate(planned(late, killed, killed))
+    assert all_arrived(world, late)
+    assert world.gaps == NO_GAPS
 
 
 def test_what_lies_around_a_poisoned_window_arrives_meanwhile() -> None:
@@ -133,10 +153,31 @@ def test_what_lies_around_a_poisoned_window_arrives_meanwhile() -> None:
     with journal_folder() as folder:
         world = Universe(planned(entries, life, poison=(spell,)), folder)
         world.live(life)
-        assert len(set(arrived(world))) >= 380
+        meanwhile = set(arrived(world))
         world.finish()
         world.verify()
-    assert set(arrived(world)) > {w.raw["message"] for w in entries}  # and what tells of the gap
+    around = [w for w in entries if not window.start - SECOND <= w.tick <= window.end + SECOND]
+    assert meanwhile >= {w.raw["message"] for w in around}
+    told = [r.body for r in world.backends["backend"].records if tells_of_a_gap(r.record)]
+    assert told
+    assert sorted(arrived(world)) == sorted([*(w.raw["message"] for w in entries), *told])
+    # Nothing was there, so nothing can show that these seconds are whole.
+    left = [w for gap in world.gaps["app"] for w in entries if gap.floor <= w.tick < gap.ceiling]
+    assert left == []
+
+
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("nth", range(8))
+def test_an_outage_that_begins_in_a_sweep_loses_nothing(nth: int, everything: bool) -> None:
+    """Of sweeps alone, or of everything, for longer than one of them is tried."""
+    late = [
+        Written(w.raw, w.tick, w.tick + random.randrange(7 * SECOND))
+        for w in lines(100, start=NOON, step=200 * MILLISECOND)
+    ]
+    life = Life(SETUP, 200.0, outage=Outage(nth, 90.0, everything))
+    world = simulate(planned(late, life))
+    assert sorted(arrived(world)) == sorted(w.raw["message"] for w in late)
+    assert world.gaps == NO_GAPS
 
 
 def test_reading_again_costs_little() -> None:

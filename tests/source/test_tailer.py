@@ -167,6 +167,7 @@ def test_an_empty_poll_moves_nothing() -> None:
         await tailer.poll()
 
     assert play(body).messages == ["late"]
+    assert play(body, entries=[ago(300, "known")]).messages == ["known", "late"]
 
 
 def test_the_start_is_committed_before_the_first_read() -> None:
@@ -195,14 +196,18 @@ def test_an_entry_stamped_in_the_future_hides_nothing() -> None:
         scene.entries += [ago(5, "before"), ago(-3_600, "an hour ahead")]
         tailer = scene.tailer()
         await tailer.poll()
+        assert tailer.position == NOW
         scene.entries.append(ago(-1, "after"))
         await scene.clock.sleep(2)
         await tailer.poll()
+        assert tailer.position == NOW + 2 * SECOND
         scene.entries.append(ago(-900, "during the outage"))
         await scene.clock.sleep(1_800)
         again = scene.tailer()
         await again.resume()
+        assert again.position == NOW + 2 * SECOND
         await again.poll()
+        assert again.position == NOW + 1_802 * SECOND
 
     assert play(body).messages == ["before", "an hour ahead", "after", "during the outage"]
 
@@ -319,14 +324,17 @@ def test_changed_filters_are_told_and_keep_the_position() -> None:
 
     async def body(scene: Scene) -> None:
         await scene.tailer().poll()
+        await scene.clock.sleep(3_000)  # the configured start would lie elsewhere now
         scene.spec = replace(SPEC, filters="other")
         again = scene.tailer()
         await again.resume()
-        assert again.position == NOW - 600 * SECOND
+        assert again.position == NOW
         third = scene.tailer()
         await third.resume()
+        assert third.position == NOW
 
-    assert play(body).told(FiltersChanged) == [FiltersChanged]
+    scene = play(body, entries=[ago(60, "one")])
+    assert scene.told(FiltersChanged) == [FiltersChanged]
 
 
 def test_another_stream_under_a_derived_name_is_refused() -> None:

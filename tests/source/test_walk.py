@@ -61,7 +61,8 @@ def test_a_walk_finds_all_of_its_window_or_names_the_gap(  # noqa: PLR0917 - Hyp
     walk = walked(fake, T0 + floor, top, limit=limit, documented_page=1)
     found, wanted = walk.found(), expected(entries, T0 + floor, top)
     assert bag(found) <= wanted
-    assert walk.crowds or bag(found) == wanted
+    crowded = [e for e in entries if any(c.floor <= (e.tick or 0) < c.ceiling for c in walk.crowds)]
+    assert wanted - expected(crowded, T0 + floor, top) <= bag(found)
     assert len({i.uid for i in found}) == len(found)
     assert [i.tick for i in found] == sorted(i.tick for i in found)
 
@@ -133,10 +134,30 @@ def test_a_falling_cap_is_no_end() -> None:
 
 
 def test_a_dense_millisecond_is_read_by_exact_bounds() -> None:
-    """A thousand entries inside one millisecond, a hundred a page."""
+    """A thousand entries inside one millisecond, a hundred a page: one request for each page."""
     entries = [build(T0 + n, f"m{n}") for n in range(1_000)]
-    found = walk_to_end(Server(entries, caps=[100]), T0)
+    fake = Server(entries, caps=[100])
+    found = walk_to_end(fake, T0)
     assert bag(found) == expected(entries, T0, None)
+    assert len(fake.requests) == 14
+
+
+@pytest.mark.parametrize("cut", [1, 1_000, 1_000_000])
+@pytest.mark.parametrize("ceiling", [250_000, 600_000, 1_000_000])
+def test_less_than_a_second_is_whole_however_bounds_are_cut(ceiling: int, cut: int) -> None:
+    """A first question, before anything is known of how this server cuts bounds."""
+    entries = [build(T0 + n * 10_000, f"m{n}") for n in range(-50, 150)]
+    found = walk_to_end(Server(entries, cut=cut), T0 + 100_000, T0 + ceiling)
+    assert bag(found) == expected(entries, T0 + 100_000, T0 + ceiling)
+
+
+def test_what_a_server_cuts_is_known_from_the_overlap() -> None:
+    """Then a narrow window is asked for by its own end, to the millisecond."""
+    entries = [build(T0 + n * 1_000, f"m{n}") for n in range(900)]
+    for cut, fine in ((1_000, True), (1_000_000, False)):
+        assert walked(Server(entries, cut=cut, caps=[500]), T0, T0 + 400_000).fine is fine
+    narrow = Walk(floor=T0, ceiling=T0 + 400_000, anchor=None, limit=10, fine=True)
+    assert narrow.bounds.until == T0 + 400_000
 
 
 def test_a_crowded_tick_is_read_by_a_larger_limit() -> None:

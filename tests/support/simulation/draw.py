@@ -20,10 +20,11 @@ from support.simulation.plan import (
     BackendPlan,
     Change,
     Life,
+    Outage,
     Plan,
     Setup,
 )
-from support.simulation.traffic import NOON, Crowd
+from support.simulation.traffic import LATEST, NOON, Crowd
 from support.virtual import Crash
 
 from bridge.model import MILLISECOND, SECOND, Tick
@@ -141,6 +142,23 @@ def _a_killed_backlog(random: Random, drawn: Plan) -> Plan:
     at_slice = Life(drawn.setup, 30.0, crash_at_closed=(random.randrange(30), random.randrange(20)))
     lives = (*random.sample([at_statement, at_slice], 2), *drawn.lives)
     return replace(drawn, start=START, entries=(*drawn.entries, *backlog), lives=lives)
+
+
+def _a_failing_sweep(random: Random, drawn: Plan) -> Plan:
+    """The API begins to fail at some request for a closed window, and for longer than one waits."""
+    app, seconds = random.choice(drawn.apps), random.choice([5, 90, 90, 600])
+    late = (
+        replace(w, visible_at=w.tick + random.randrange(LATEST))
+        for w in traffic.burst(random, app, NOON, many=150, step=SECOND // 5, kind="swept")
+    )
+    outage = Outage(random.randrange(12), seconds, everything=random.random() < 0.5)
+    failing = Life(drawn.setup, 40.0 + seconds, outage=outage)
+    return replace(
+        drawn,
+        start=START,
+        entries=(*drawn.entries, *late),
+        lives=(failing, *drawn.lives),
+    )
 
 
 def _a_crowd(random: Random, drawn: Plan) -> Plan:
@@ -308,6 +326,7 @@ Variant = Callable[[Random, Plan], Plan]
 _VARIANTS: dict[Variant, float] = {
     _caps_that_change: 0.1,
     _a_killed_backlog: 0.06,
+    _a_failing_sweep: 0.06,
     _a_crowd: 0.1,
     _an_entry_ahead: 0.08,
     _an_app_off: 0.1,

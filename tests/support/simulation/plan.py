@@ -48,11 +48,24 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Outage:
+    """The API fails from the ``nth`` request for a closed window on, a slice or a sweep.
+
+    For all requests, or without ``everything`` for those of closed windows only.
+    """
+
+    nth: int
+    seconds: float
+    everything: bool = False
+
+
+@dataclass(frozen=True)
 class Life:
     """One run of the bridge: ends at a time or by a crash or fault, whichever comes first.
 
     A crash comes at a step of the loop, or so many steps after a request for a closed window (a
-    slice or a sweep) by their number; a ``fault`` strikes at a statement.
+    slice or a sweep) by their number; a ``fault`` strikes at a statement. An ``outage`` of the API
+    begins within it.
     """
 
     setup: Setup
@@ -62,6 +75,7 @@ class Life:
     fault_at_statement: int | None = None
     fault: BaseException | None = None
     downtime: float = 0.0
+    outage: Outage | None = None
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from typing import Any
 import httpx
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from support.journal import Disk
-from support.simulation import verify
-from support.simulation.plan import KEY, BackendPlan, Life, Plan, Setup
+from support.simulation import claims, verify
+from support.simulation.plan import KEY, BackendPlan, Life, Outage, Plan, Setup
 from support.simulation.traffic import LATEST, NOON
+from support.simulation.watch import Watch, Watched
 from support.virtual import Crash, VirtualClock, VirtualLoop, run_virtually
 
 from bridge import settings
@@ -34,7 +35,6 @@ from bridge.app.parts import World, build
 from bridge.clock import Clock
 from bridge.errors import JournalError
 from bridge.journal import Journal
-from bridge.journal.sqlite import SqliteJournal
 from bridge.model import SECOND, Gap, Tick
 from bridge.simulator.exchange import Answer, Request
 from bridge.simulator.faults import (
@@ -75,6 +75,8 @@ class _Api:
     def __init__(self, logs: LogsApiFake, clock: Clock, plan: Plan) -> None:
         self.closed = 0
         self.open = 0
+        self.outage: Outage | None = None
+        self._until: Tick = 0
         self._logs = logs
         self._clock = clock
         self._changes = list(plan.changes)
@@ -84,6 +86,8 @@ class _Api:
         closed = request.parameter("until") is not None
         self.closed += closed
         self.open += not closed
+        if self._is_out(closed=closed):
+            return Answer(503)
         while self._changes and self._changes[0].at <= self._clock.now():
             change = self._changes.pop(0)
             self._logs.config = replace(
@@ -91,16 +95,32 @@ class _Api:
             )
         return self._logs.answer(request)
 
+    def _is_out(self, *, closed: bool) -> bool:
+        """Whether the planned outage has begun, by the request that it begins with, and lasts."""
+        now = self._clock.now()
+        if self.outage is None or self.closed <= self.outage.nth:
+            return False
+        self._until = self._until or now + int(self.outage.seconds * SECOND)
+        return now < self._until and (closed or self.outage.everything)
+
+    def plan_outage(self, outage: Outage | None) -> None:
+        """Let it begin so many requests for closed windows from now; None for none."""
+        self._until = 0
+        self.outage = outage and replace(outage, nth=outage.nth + self.closed)
+
 
 class _SmallDisk(Disk):
     """A disk that is full at times: reading goes on, and nothing can be written."""
 
     def __init__(self, full: Callable[[], bool]) -> None:
         super().__init__()
+        self.journal: Watched | None = None
         self._full = full
 
     def watch(self, sql: str, run: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
         """See `Disk.watch`."""
+        if self.journal is not None and self.journal.looking:
+            return run()
         if sql.lstrip().upper().startswith(("INSERT", "UPDATE", "COMMIT")) and self._full():
             raise sqlite3.OperationalError("database or disk is full")
         return super().watch(sql, run)
@@ -127,7 +147,7 @@ class Universe:
         self.outside = VirtualClock(NOON)
         self.clock = VirtualClock(NOON, skew=plan.skew, steps=plan.steps)
         self.disk = _SmallDisk(self._disk_is_full)
-        self.watch = verify.Watch()
+        self.watch = Watch(self.outside)
         self.logs = LogsApiFake(self.outside, plan.api)
         self.logs.add(*plan.entries)
         self.counted = _Api(self.logs, self.outside, plan)
@@ -167,6 +187,7 @@ class Universe:
         if life.fault is not None:
             self.disk.plan(life.fault, skip=life.fault_at_statement or 0)
         loop.doomed = self._doom(life, loop)
+        self.counted.plan_outage(life.outage)
         try:
             self._inside(life.setup, partial(self._run_until, self.now + life.seconds), loop)
         except Crash:
@@ -196,6 +217,7 @@ class Universe:
     def _inside(self, setup: Setup, body: Callable[[Bridge], Any], loop: VirtualLoop) -> Any:
         async def main() -> Any:
             async with AsyncExitStack() as stack:
+                self.watch.begin()
                 bridge = await build(self._settings(setup), self._world(), stack)
                 await self.watch.look(bridge)
                 result = await body(bridge)
@@ -204,7 +226,7 @@ class Universe:
 
         now = NOON + int(self.now * SECOND)
         self.attached = {name: self.attached.get(name, now) for name in setup.backends}
-        self.journal: SqliteJournal | None = None
+        self.journal: Watched | None = None
         try:
             return run_virtually(main(), loop=loop, killed=self._release)
         finally:
@@ -231,6 +253,7 @@ class Universe:
         newest = max((w.tick - NOON for w in self.plan.entries), default=0)
         spared = max((end for _, end in self.plan.disk_full), default=0.0)
         self.now = max(self.now, (newest + LATEST) / SECOND + 1.0, spared)
+        self.counted.plan_outage(None)
         cut = tuple(t for t in self.api.faults.traits if isinstance(t, BoundsCut))
         self.api.faults = Faults(traits=cut)
         for name, front in self.fronts.items():
@@ -254,14 +277,17 @@ class Universe:
         return CoreTransport(core, self.outside, latency)
 
     def _open_journal(self, place: settings.Journal, clock: Clock) -> Journal:
-        self.journal = SqliteJournal.open(
+        journal = Watched.open(
             place.path,
             max_bytes=place.max_bytes,
             clock=clock,
             inline=True,
             connect=self.disk.connect,
         )
-        return self.journal
+        assert isinstance(journal, Watched)
+        journal.watch = self.watch
+        self.journal = self.disk.journal = journal
+        return journal
 
     def _settings(self, setup: Setup) -> settings.Settings:
         return settings.Settings.model_validate(
@@ -289,7 +315,7 @@ class Universe:
     def _apps(self, setup: Setup) -> Iterator[dict[str, Any]]:
         common = {"start": self.plan.start, "labels": dict(setup.labels)}
         if not setup.apps:
-            yield {"name": verify.ACCOUNT, **common}
+            yield {"name": claims.ACCOUNT, **common}
         yield from ({"app_id": app, **common} for app in setup.apps)
 
     def _destination(self, backend: BackendPlan) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What must be true of every simulated world, in its course and in the end.
 
 - Every entry arrived everywhere, or is a dead letter with a reason there, or lies in a recorded
-  gap: one by retention, or a crowd of which at least as many are told of as arrived.
+  gap, as far as that excuses it: see `support.simulation.claims`.
 - A repeat has the same uid, a re-send the same bytes, and nothing arrives that was not written.
-- Positions, sweep cursors, destinations' cursors and the ledger's begin never move back.
+- Positions, sweep cursors, destinations' cursors and the ledger's begin never move back: see
+  `support.simulation.watch`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,13 @@ from __future__ import annotations
 import gzip
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from support.simulation import claims
 
-from bridge.app.bridge import Bridge
-from bridge.model import SECOND, Gap, GapKind, Tick
+from bridge.model import SECOND, Tick
 from bridge.payload import records_of
 from bridge.simulator.otlp_backend import Received
 from bridge.simulator.store import Written
@@ -28,46 +27,6 @@ from bridge.telemetry.service import InternalError
 if TYPE_CHECKING:
     from support.simulation.universe import Universe
 
-ACCOUNT = "account"
-"""The name under which the whole account is read."""
-
-GAP = "fal.gap"
-"""The attribute of the records that tell of gaps."""
-
-
-@dataclass
-class Watch:
-    """Remembers how far everything was, from one life to the next."""
-
-    reached: dict[tuple[str, ...], int] = field(default_factory=dict)
-
-    async def look(self, bridge: Bridge) -> None:
-        """Nothing is further back than before."""
-        for backlog in (await bridge.journal.stats()).backlogs:
-            self._see(("cursor", backlog.destination), backlog.cursor)
-        for tailer in bridge.tailers:
-            record = await bridge.journal.app(tailer.name)
-            if record is None:
-                continue
-            self._see(("position", tailer.name), record.position)
-            if record.ledger_from is not None:
-                self._see(("ledger", tailer.name), record.ledger_from)
-            self._forget_but(tailer.name, record.swept)
-            for age, cursor in record.swept.items():
-                self._see(("swept", tailer.name, str(age)), cursor)
-
-    def _see(self, what: tuple[str, ...], figure: int) -> None:
-        before = self.reached.get(what, figure)
-        assert figure >= before, (what, before, figure)
-        self.reached[what] = figure
-
-    def _forget_but(self, app: str, ages: Iterable[Tick]) -> None:
-        """An age that is no longer swept may begin anew some day."""
-        kept = {("swept", app, str(age)) for age in ages}
-        for what in [w for w in self.reached if w[:2] == ("swept", app) and w not in kept]:
-            del self.reached[what]
-
-
 _FIRST_WALK: Final = 30 * SECOND
 
 
@@ -75,18 +34,20 @@ def check(world: Universe) -> None:
     """All that must be true in the end."""
     defects = [event for event in world.events if isinstance(event, InternalError)]
     assert defects == []
+    claims.check(world)
     dead = world.dead
     for name, backend in world.backends.items():
         assert not backend.violations, (name, backend.violations)
-        entries = [r for r in backend.records if not _tells_of_a_gap(r.record)]
+        entries = [r for r in backend.records if not claims.tells_of_a_gap(r.record)]
         _check_repeats(backend.records)
         arrived = _arrived(entries)
         written = Counter(w.raw["message"] for w in world.plan.entries)
         assert arrived <= written, (name, "invented", arrived - written)
         required = _required(world, since=world.attached[name])
         missing = required - arrived - Counter(dict.fromkeys(dead[name], 10**9))
-        excused = _excused(world, arrived)
-        lost = {message: n for message, n in missing.items() if message not in excused}
+        lost = claims.unexcused(world, missing, arrived)
+        for message in _expired_before(world):
+            del lost[message]
         assert not lost, (name, "missing", lost)
 
 
@@ -161,30 +122,5 @@ def _expired_before(world: Universe) -> set[str]:
         w.raw["message"]
         for w in world.plan.entries
         if w.tick + retention - _FIRST_WALK
-        <= min(firsts.get(app, never) for app in (w.raw["app"], ACCOUNT))
+        <= min(firsts.get(app, never) for app in (w.raw["app"], claims.ACCOUNT))
     }
-
-
-def _excused(world: Universe, arrived: Counter[str]) -> set[str]:
-    """The messages that recorded gaps tell of, and those that were gone before the first read."""
-    excused = _expired_before(world)
-    for app, gaps in world.gaps.items():
-        for gap in gaps:
-            inside = {
-                w.raw["message"]
-                for w in world.plan.entries
-                if app in (ACCOUNT, w.raw["app"]) and gap.floor <= w.tick < gap.ceiling
-            }
-            if _is_true(gap, inside, arrived):
-                excused |= inside
-    return excused
-
-
-def _is_true(gap: Gap, inside: set[str], arrived: Counter[str]) -> bool:
-    if gap.kind is GapKind.CROWDED:
-        return gap.at_least >= sum(arrived[message] for message in inside)
-    return gap.kind is GapKind.RETENTION
-
-
-def _tells_of_a_gap(record: LogRecord) -> bool:
-    return any(attribute.key == GAP for attribute in record.attributes)
