@@ -91,12 +91,18 @@ class Sweeper:
         """Why sweeps are held at the moment; empty while they are not."""
         return self._trouble.reason
 
-    async def sweep(self) -> None:
-        """Read one slice of what is due, unless it failed just now; never for long."""
-        window = self._progress.sweeps.due(self._time.now())
-        if window is None or self._clock.monotonic() < self._failing.not_before:
-            return
-        piece = Slice(*window)
+    async def sweep(self, seconds: float) -> None:
+        """Read what is due, slice by slice for about so long, unless it failed just now."""
+        end = self._clock.monotonic() + seconds
+        while window := self._progress.sweeps.due(self._time.now()):
+            if self._clock.monotonic() < self._failing.not_before:
+                return
+            await self._try(Slice(*window))
+            if self._clock.monotonic() >= end:
+                return
+
+    async def _try(self, piece: Slice) -> None:
+        """Read the oldest slice of a window, or take note that it fails; never for long."""
         if self._failing.width is not None:
             piece = Slice(piece.floor, min(piece.ceiling, piece.floor + self._failing.width))
         try:

@@ -255,7 +255,10 @@ class Tailer:
             if self.position is None:
                 await self._begin()
             reached = await self._read_live_edge()
-            await (self._sweeper.sweep_all() if sweep_all else self._sweeper.sweep())
+            if sweep_all:
+                await self._sweeper.sweep_all()
+            else:
+                await self._sweeper.sweep(self._spec.interval)
             await self._sweeper.retry_gaps(at_once=sweep_all)
         except BridgeError as error:
             if isinstance(error, ApiError):
