@@ -51,6 +51,7 @@ class Limiter:
         self._turns = count()
         self._troubled = 0
         self._waiting: list[_Waiter] = []
+        self._granted: list[_Waiter] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
@@ -71,8 +72,8 @@ class Limiter:
         return len(self._waiting)
 
     def waits(self, app: str) -> bool:
-        """Whether the app waits for its turn."""
-        return any(waiter.app == app for waiter in self._waiting)
+        """Whether the app waits for its turn, or has it and is yet to hear of that."""
+        return any(waiter.app == app for waiter in (*self._waiting, *self._granted))
 
     def succeeded(self) -> None:
         """A page came: end any hold and win the budget back, little by little."""
@@ -108,8 +109,10 @@ class Limiter:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
             else:
+                self._granted.remove(waiter)
                 self._release(troubled=troubled)
             raise
+        self._granted.remove(waiter)
 
     def _release(self, *, troubled: bool) -> None:
         self._under_way -= 1
@@ -125,6 +128,7 @@ class Limiter:
                 self._wake_in(wait)
                 return
             self._waiting.remove(waiter)
+            self._granted.append(waiter)
             self._served[waiter.app] = next(self._turns)
             self._under_way += 1
             self._troubled += waiter.troubled

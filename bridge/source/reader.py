@@ -28,6 +28,7 @@ from bridge.source.schedule import PageLimit
 from bridge.source.trouble import Patience, Trouble, may_pass
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
+from bridge.timestamps import ceil_to
 
 LARGEST_WALK: Final = 8 * 1024 * 1024
 """Bytes of answers after which a walk that may be given up is given up: memory is bounded."""
@@ -198,7 +199,9 @@ class Reader:
         newest, shown_at = self._newest
         if self._clock.monotonic() - shown_at > _REMEMBERED:
             return
-        if await self._shows_any(newest - 1, None, (self._filter,), patience):
+        # No wider than needed: the API may fail for what lies beyond.
+        until = ceil_to(newest + 1, SECOND)
+        if await self._shows_any(newest - 1, until, (self._filter,), patience):
             return
         if not await self._shows_any(newest - _FAR_BACK, None, (Filter(),), patience):
             raise ApiUnavailable("the API shows nothing at all, where it showed entries before")

@@ -9,6 +9,9 @@ from bridge.model import SECOND, Gap, GapKind, Identified, ReadKind, Tick
 from bridge.source.reader import Reader
 from bridge.source.walk import Walk
 
+LONG_AWAY: Final[Tick] = 3600 * SECOND
+"""After so long without a look retention is doubted even where nothing is known to be missing."""
+
 _FAR_BACK: Final[Tick] = 30 * 24 * 3600 * SECOND
 _PATIENCE: Final = 60.0
 
@@ -23,6 +26,7 @@ class Retention:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._doubted: Tick | None = None
+        self._reason = False
         self._kept: Tick = 0
 
     def shown(self, age: Tick) -> None:
@@ -31,16 +35,20 @@ class Retention:
 
     def doubt(self, position: Tick, now: Tick) -> None:
         """Nobody has read above a position for a while."""
-        if now - position < self._kept:
+        away = now - position
+        if away < self._kept:
             return
         self._doubted = position if self._doubted is None else min(position, self._doubted)
+        self._reason = self._reason or away > LONG_AWAY
 
     async def gap(
         self, walk: Walk, found: Sequence[Identified], ceiling: Tick, kind: ReadKind
     ) -> list[Gap]:
         """What a walk up to a ceiling shows to be perhaps gone: one gap or none."""
-        if self._doubted is None or walk.grounded:
-            self._doubted = None
+        # After a short while only what is known and not shown any more is a reason to ask.
+        self._reason = self._reason or walk.anchored
+        if self._doubted is None or walk.grounded or not self._reason:
+            self._believe()
             return []
         first = next((item.tick for item in found if item.entry.tick is not None), None)
         if first is None and kind is ReadKind.BACKLOG:
@@ -49,5 +57,8 @@ class Retention:
         gone = floor < end and not await self._reader.shows_older(
             floor, _FAR_BACK, patience=_PATIENCE
         )
-        self._doubted = None
+        self._believe()
         return [Gap(GapKind.RETENTION, floor, end, 0)] if gone else []
+
+    def _believe(self) -> None:
+        self._doubted, self._reason = None, False

@@ -31,7 +31,7 @@ from bridge.source.account import Account
 from bridge.source.backlog import Backlog, Piece
 from bridge.source.progress import Progress
 from bridge.source.reader import Reader
-from bridge.source.retention import Retention
+from bridge.source.retention import LONG_AWAY, Retention
 from bridge.source.schedule import Looks, Pace, Slice
 from bridge.source.shaped import ShapedTally
 from bridge.source.sweeper import Sweeper
@@ -62,7 +62,6 @@ _PRUNE_EVERY: Final = 60 * SECOND
 _PRUNE_MARGIN: Final = 600 * SECOND
 _SHORTEST_AWAY: Final[Tick] = 60 * SECOND
 _LOOKS_AWAY: Final = 4
-_LONG_AWAY: Final[Tick] = 3600 * SECOND
 _END_OF_TIME: Final[Tick] = 2**62
 
 
@@ -323,9 +322,9 @@ class Tailer:
             shortest = max(_SHORTEST_AWAY, round(_LOOKS_AWAY * self._spec.max_interval * SECOND))
             away = now - position > shortest
         else:
-            moved = self._spec.start(now) - position > _LONG_AWAY
-            failed = (began - self._begun) * SECOND > _LONG_AWAY
-            away = now - position > _LONG_AWAY and (moved or failed)
+            moved = self._spec.start(now) - position > LONG_AWAY
+            failed = (began - self._begun) * SECOND > LONG_AWAY
+            away = now - position > LONG_AWAY and (moved or failed)
         if away:
             self._retention.doubt(position, now)
 

@@ -152,6 +152,11 @@ class Walk:
         return self._bounds
 
     @property
+    def anchored(self) -> bool:
+        """Whether entries are known that should be shown at its floor."""
+        return self._anchor is not None
+
+    @property
     def claims_nothing(self) -> bool:
         """Whether it is done and would have its window taken for empty."""
         return self.done and self._claims and not self._sightings

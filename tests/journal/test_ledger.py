@@ -351,7 +351,9 @@ def test_a_batch_that_is_gone_is_lost(running: SqliteJournal, path: Path) -> Non
     asyncio.run(running.aclose())
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("DELETE FROM batches WHERE seq = 4")
-        db.execute("INSERT INTO cursors VALUES ('away', 0, 0), ('new', 5, 1)")
+        db.execute(
+            "INSERT INTO cursors (destination, cursor, in_use) VALUES ('away', 0, 0), ('new', 5, 1)"
+        )
     with Ledger.open(path) as ledger:
         found = states(ledger)
     assert found["one"] == ["acknowledged"] * 5
