@@ -56,7 +56,7 @@ def reader_of(
 
 def closed_below(record: AppRecord) -> Tick:
     """The tick below which an app's reader expects nothing more: its sweeps have all been there."""
-    return min([record.position, *record.swept.values()])
+    return min(record.swept.values(), default=record.position)
 
 
 def concerns_all(error: BridgeError) -> bool:

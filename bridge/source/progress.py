@@ -83,7 +83,8 @@ class Progress:
         self._random = random
         self._emit = emit
         self._trouble = Trouble(app, clock=clock, emit=emit)
-        self._stored: dict[Tick | None, Tick] = {}
+        self._stored: Tick = 0
+        self._swept = Sweeps({})
 
     @property
     def trouble(self) -> str:
@@ -93,7 +94,11 @@ class Progress:
     def stand(self, position: Tick, sweeps: Sweeps) -> None:
         """Begin where the journal says."""
         self.position, self.sweeps = position, sweeps
-        self._stored = self._marks(position, sweeps)
+        self._stored, self._swept = position, sweeps
+
+    def due(self, now: Tick, *, at_once: bool = False) -> tuple[Tick, Tick] | None:
+        """The oldest window to sweep; see `Sweeps.due`."""
+        return self.sweeps.due(now, self.position, at_once=at_once)
 
     def failed(self, error: JournalError) -> None:
         """The journal failed in another call."""
@@ -131,7 +136,8 @@ class Progress:
         proved = bool(found) or window.ceiling < at
         sweeps = self.sweeps.covered(window.floor, window.ceiling, at) if proved else self.sweeps
         added: Sequence[Identified] = ()
-        if found or gaps or closed or self._worth_storing(position, sweeps):
+        told = bool(found or gaps or closed)
+        if told or self._worth_storing(sweeps):
             observed = self._clock.now()
 
             def encode(missing: Sequence[Identified], new: Sequence[Gap]) -> Sequence[Encoded]:
@@ -144,7 +150,8 @@ class Progress:
                 Append(
                     self._app,
                     found,
-                    position,
+                    # While an app shows nothing, a restart begins where the start was.
+                    position if told else self._stored,
                     encode,
                     read,
                     sweeps.cursors,
@@ -154,25 +161,18 @@ class Progress:
             )
             self.read += appended.added
             self._tell(gaps, closed)
-            self._stored = self._marks(position, sweeps)
+            self._stored = position if told else self._stored
+            self._swept = sweeps
         self.position, self.sweeps = position, sweeps
         self.density = len(found) / max(1, window.ceiling - window.floor)
         return Stored(len(found), added)
 
-    def _worth_storing(self, position: Tick, sweeps: Sweeps) -> bool:
-        """Whether enough has passed since anything was stored, of an app that shows nothing.
-
-        Without sweeps an empty look is one answer that nothing comes back to, so a restart begins
-        where it began.
-        """
-        if not sweeps.cursors:
-            return False
-        marks = self._marks(position, sweeps)
-        return any(mark - self._stored.get(k, 0) >= _WORTH_STORING for k, mark in marks.items())
-
-    @staticmethod
-    def _marks(position: Tick, sweeps: Sweeps) -> dict[Tick | None, Tick]:
-        return dict([(None, position), *sweeps.cursors.items()])
+    def _worth_storing(self, sweeps: Sweeps) -> bool:
+        """Whether sweeps of an app that shows nothing have come far enough since it was stored."""
+        before = self._swept.cursors
+        return any(
+            cursor - before.get(age, 0) >= _WORTH_STORING for age, cursor in sweeps.cursors.items()
+        )
 
     def _tell(self, gaps: Sequence[Gap], closed: Sequence[Gap]) -> None:
         """Report a gap once, however often it is met."""

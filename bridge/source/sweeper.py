@@ -94,7 +94,7 @@ class Sweeper:
     async def sweep(self, seconds: float) -> None:
         """Read what is due, slice by slice for about so long, unless it failed just now."""
         end = self._clock.monotonic() + seconds
-        while window := self._progress.sweeps.due(self._time.now()):
+        while window := self._progress.due(self._time.now()):
             if self._clock.monotonic() < self._failing.not_before:
                 return
             await self._try(Slice(*window))
@@ -120,7 +120,7 @@ class Sweeper:
             ApiError: the API fails for a part of it.
         """
         now = self._time.now()
-        while window := self._progress.sweeps.due(now, at_once=True):
+        while window := self._progress.due(now, at_once=True):
             await self._read(Slice(*window), patience=_PATIENCE)
 
     async def retry_gaps(self, *, at_once: bool) -> None:

@@ -59,15 +59,19 @@ class Sweeps:
             }
         )
 
-    def due(self, now: Tick, *, at_once: bool = False) -> tuple[Tick, Tick] | None:
+    def due(
+        self, now: Tick, position: Tick | None = None, *, at_once: bool = False
+    ) -> tuple[Tick, Tick] | None:
         """The oldest window to read again at server time ``now``, as (floor, ceiling).
 
-        Waits until a window is worth its requests, unless ``at_once``; windows of several ages
-        that touch are one.
+        Never beyond the ``position``: what was not read yet cannot be read again. Waits until a
+        window is worth its requests, unless ``at_once``; windows of several ages that touch are
+        one.
         """
         window: tuple[Tick, Tick] | None = None
         for age in sorted(self.cursors, reverse=True):
-            cursor, target = self.cursors[age], now - age
+            cursor = self.cursors[age]
+            target = now - age if position is None else min(now - age, position)
             if target <= cursor or (target - cursor < _wait(age) and not at_once):
                 continue
             if window is None:

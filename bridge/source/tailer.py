@@ -220,8 +220,7 @@ class Tailer:
         sweeps = Sweeps.resumed(spec.late_sweeps, start=record.position, cursors=record.swept)
         self._progress.stand(record.position, sweeps)
         self._progress.gaps.resume(await self._journal.gaps(self.name))
-        # What showed nothing so far begins again where the sweeps have still to look.
-        self._start = record.position if sweeps.lowest is None else sweeps.lowest
+        self._start = record.position
         self._emit(AppResumed(self.name, record.position))
 
     async def run(self) -> None:

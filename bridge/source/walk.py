@@ -45,6 +45,7 @@ DOCUMENTED_PAGE: Final = 100
 """The API's documented default limit: it shows at least this many entries a page."""
 
 LARGEST_LIMIT: Final = 16_384
+_LATE_AT_MOST: Final = 3
 _FAR_BACK: Final = 30 * 24 * 3600 * SECOND
 _LEADING_DIGITS_OF_CAPS: Final = ("1", "15", "2", "25", "5")
 
@@ -138,6 +139,7 @@ class Walk:
         self._ask = _Ask.ROUNDED
         self._empties = 0
         self._empty_below: bool | None = None
+        self._late = 0
         self._crowd: int | None = None
         self._compared = False
         self._may_raise = True
@@ -323,8 +325,13 @@ class Walk:
             return
         self._empties = 0
         self._empty_below = not below
+        whole = not self._may_be_cut(self._stalled) and self._stalled < self._documented_page
         if self._empty_below and not self._may_be_cut(self._stalled):
             self.done = True
+        elif whole and not self._empty_below and self._late < _LATE_AT_MOST:
+            self._late += 1  # so small a page is not cut: what is below has just become visible
+            self._empty_below = None
+            self._next(_Ask.ROUNDED)
         else:
             self._next(_Ask.EXACT)
 

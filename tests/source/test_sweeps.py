@@ -105,3 +105,10 @@ def test_every_moment_is_read_at_every_age_and_no_more_than_once(
         assert reached == max(0, now - age)
     for moment in range(0, max(1, now), max(1, now // 50)):
         assert sum(floor <= moment < ceiling for floor, ceiling, _ in read) <= len(AGES)
+
+
+def test_nothing_is_due_beyond_the_position() -> None:
+    """What was never read is no sweep's to read, or its emptiness would count for both."""
+    sweeps = Sweeps({3 * SECOND: 0})
+    assert sweeps.due(100 * SECOND, 40 * SECOND) == (0, 40 * SECOND)
+    assert sweeps.covered(0, 40 * SECOND, 100 * SECOND).due(100 * SECOND, 40 * SECOND) is None

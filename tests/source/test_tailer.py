@@ -552,6 +552,27 @@ def test_an_api_that_failed_for_hours_from_the_start_is_doubted() -> None:
     run_virtually(main())
 
 
+def test_an_app_that_shows_nothing_is_swept_durably_and_begins_where_it_began() -> None:
+    """Its sweeps are stored, so that it can be audited; its position is not: one answer, no more."""
+
+    async def main() -> None:
+        scene = Scene(spec=replace(SPEC, late_sweeps=(3 * SECOND,)))
+        reading = asyncio.create_task(scene.tailer().run())
+        await scene.clock.sleep(300.0)
+        reading.cancel()
+        record = await scene.journal.app("app")
+        assert record is not None
+        assert record.position == NOW - 600 * SECOND
+        assert record.swept[3 * SECOND] > NOW + 200 * SECOND
+        scene.entries.append(make_entry(NOW - 60 * SECOND, "stamped behind"))
+        tailer = scene.tailer()
+        await tailer.resume()
+        await tailer.poll()
+        assert scene.messages == ["stamped behind"]
+
+    run_virtually(main())
+
+
 def test_a_new_app_that_shows_nothing_is_told_once() -> None:
     """A misspelt app id looks just like a quiet app."""
 

@@ -14,6 +14,7 @@ A gap is a way to lose entries and to be right all the same, so it is held to wh
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -25,6 +26,7 @@ from bridge.model import SECOND, GapKind, Tick
 from bridge.simulator.faults import DateOff, Poisoned
 from bridge.simulator.store import Written
 from bridge.source.walk import DOCUMENTED_PAGE
+from bridge.timestamps import ceil_to, floor_to
 
 if TYPE_CHECKING:
     from support.simulation.universe import Universe
@@ -92,9 +94,16 @@ def _no_crowd(world: Universe, claim: Claim) -> str | None:
     gap, there = claim.gap, len(_inside(world, claim))
     if gap.ceiling - gap.floor > (1 if world.plan.cut is None else SECOND):
         return "a crowd wider than a tick, or than what bounds are cut by"
-    if there < DOCUMENTED_PAGE:
+    if _around(world, claim) < DOCUMENTED_PAGE:
         return f"a crowd of {there}, of which any page shows all"
     return f"no more than {there} are there" if gap.at_least > there else None
+
+
+def _around(world: Universe, claim: Claim) -> int:
+    """How many entries stand within the cuts of a crowd: they are asked for together."""
+    cut = 1 if world.plan.cut is None else SECOND
+    floor, ceiling = floor_to(claim.gap.floor, cut), ceil_to(claim.gap.ceiling, cut)
+    return len(_inside(world, replace(claim, gap=replace(claim.gap, floor=floor, ceiling=ceiling))))
 
 
 def _nothing_gone(world: Universe, claim: Claim) -> str | None:
@@ -140,6 +149,7 @@ def _looks_long(plan: Plan) -> bool:
         or any(spell.end - spell.start >= hour for spell in failing)
         or any(abs(skew) >= hour for skew in (plan.skew, *(by for _, by in plan.steps)))
         or any(isinstance(s.fault, DateOff) and abs(s.fault.by) >= hour for s in plan.dates)
+        or any(w.tick - w.visible_at > hour - 60 * SECOND for w in plan.entries)  # waited for
     )
 
 
