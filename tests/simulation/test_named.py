@@ -203,3 +203,15 @@ def test_an_idle_app_costs_one_request_an_interval_and_its_sweeps() -> None:
         world.live(life)
     assert 3600 / 15 <= world.counted.open <= 3600 / 15 + 12
     assert world.counted.closed <= 2 * 60
+
+
+@pytest.mark.parametrize("skew", [0, -3, 2])
+def test_retention_that_passed_while_away_is_told_whatever_our_clock_says(skew: int) -> None:
+    """The server's time decides what was long ago, from the first look of a restart on."""
+    hour = int(HOUR) * SECOND
+    entries = lines(400, start=NOON, step=30 * SECOND)
+    life = Life(SETUP, 30.0, downtime=3 * HOUR)
+    api = LogsApiConfig(key=KEY, retention=hour)
+    world = simulate(planned(entries, life, api=api, skew=skew * hour))
+    (gap,) = world.gaps["app"]
+    assert (gap.kind, gap.floor) == (GapKind.RETENTION, NOON)

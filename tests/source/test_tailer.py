@@ -553,7 +553,7 @@ def test_an_api_that_failed_for_hours_from_the_start_is_doubted() -> None:
 
 
 def test_an_app_that_shows_nothing_is_swept_durably_and_begins_where_it_began() -> None:
-    """Its sweeps are stored, so that it can be audited; its position is not: one answer, no more."""
+    """Its sweeps are stored, so that it can be audited; its position is one answer, no more."""
 
     async def main() -> None:
         scene = Scene(spec=replace(SPEC, late_sweeps=(3 * SECOND,)))
