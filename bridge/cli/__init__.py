@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "simulate",
     "check",
     "status",
+    "tail",
     "audit",
     "explain",
     "dead-letters",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from bridge.cli.output import writable
+
 if TYPE_CHECKING:
     from bridge.app.check import Row
     from bridge.settings import Settings
@@ -83,12 +85,12 @@ def _show(rows: Sequence[Row]) -> None:
     import sys  # noqa: PLC0415 - keeps --help quick
 
     known = "".join(_MARKS.values())
-    marks = _MARKS if _writable(known) == known else _PLAIN_MARKS
+    marks = _MARKS if writable(known) == known else _PLAIN_MARKS
     if not sys.stdout.isatty():
         for row in rows:
             mend = f" ({row.mend})" if row.mend else ""
             line = f"{marks[row.mark]} {row.target}: {row.check}: {row.finding}{mend}"
-            typer.echo(_writable(line))
+            typer.echo(writable(line))
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -102,17 +104,7 @@ def _show(rows: Sequence[Row]) -> None:
         if row.target != target:
             target = row.target
             table.add_section()
-            table.add_row("", Text(_writable(target), style="bold"))
+            table.add_row("", Text(writable(target), style="bold"))
         mark = Text(marks[row.mark], style=_STYLES[row.mark])
-        table.add_row(mark, *(Text(_writable(t)) for t in (row.check, row.finding, row.mend)))
+        table.add_row(mark, *(Text(writable(t)) for t in (row.check, row.finding, row.mend)))
     Console().print(table)
-
-
-def _writable(text: str) -> str:
-    """Text that standard output can show; a server's words are part of it."""
-    import sys  # noqa: PLC0415 - keeps --help quick
-
-    from bridge.telemetry.log import safe  # noqa: PLC0415
-
-    encoding = sys.stdout.encoding or "utf-8"
-    return safe(text).encode(encoding, "backslashreplace").decode(encoding)
