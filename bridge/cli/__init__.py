@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "check",
     "status",
     "tail",
+    "positions",
     "audit",
     "explain",
     "dead-letters",
