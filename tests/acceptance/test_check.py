@@ -16,7 +16,9 @@ def test_a_test_record_arrives(command: Command, opened: ExitStack) -> None:
     Without it none does. Nothing is left in the folder.
     """
     fal = opened.enter_context(FalAccount([line(micros(), "an entry")]))
-    taking = opened.enter_context(OtlpBackend())
+    # Refuses a request without a record, as some do: one of each check.
+    picky = OtlpBackend(plan=lambda number: Refusal(400) if number < 2 else None)
+    taking = opened.enter_context(picky)
     refusing = opened.enter_context(OtlpBackend(plan=lambda _: Refusal(403)))
     config = command.config(fal.url, {"taking": taking.url, "refusing": refusing.url})
     before = set(command.folder.iterdir())
