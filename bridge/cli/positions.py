@@ -25,7 +25,10 @@ Config: TypeAlias = Annotated[
 
 @app.callback()
 def _group() -> None:
-    """List where apps stand, or have one read again from an earlier time."""
+    """List where apps stand, or have one read again from an earlier time.
+
+    Example: fal-log-bridge positions list
+    """
 
 
 @app.command("list")
@@ -78,9 +81,9 @@ def rewind(
     Says what that means and asks before anything is changed. The bridge must not run. Entries that
     the ledger knows are not sent again.
 
-    Example: fal-log-bridge positions rewind startup-timeout 2h --dry-run
+    Example: fal-log-bridge positions rewind my-app 2h --dry-run
 
-    Example: fal-log-bridge positions rewind startup-timeout 2025-09-19T12:00:00Z --yes
+    Example: fal-log-bridge positions rewind my-app 2025-09-19T12:00:00Z --yes
     """
     import sys  # noqa: PLC0415 - keeps --help quick
 

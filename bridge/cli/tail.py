@@ -64,7 +64,7 @@ def tail(
 
     Example: fal-log-bridge tail startup-timeout --level warning
 
-    Example: fal-log-bridge tail --since 1h --no-follow --grep "(?i)out of memory" --json
+    Example: fal-log-bridge tail --since 1h --no-follow --grep timeout --json
     """
     import asyncio  # noqa: PLC0415 - keeps --help quick
     import logging  # noqa: PLC0415
