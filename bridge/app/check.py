@@ -7,14 +7,22 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from bridge import settings
 from bridge.app.parts import World, account_of, destination_of
 from bridge.app.rereading import chosen, concerns_all
+from bridge.delivery.selection import Selection
+from bridge.destinations import Destination
 from bridge.errors import ApiError, ApiLimitRefused, ApiThrottled
-from bridge.model import Json, Outcome, Verdict
+from bridge.mapping.trial import trial
+from bridge.model import Batch, Json, Outcome, Tick, Verdict
+from bridge.payload import Request
 from bridge.source.account import Account
+from bridge.source.fingerprint import UID_BYTES
 from bridge.source.probes import Probed, Standing, probed
+
+_TEST: Final = "test record"
 
 
 class Mark(StrEnum):
@@ -43,12 +51,12 @@ class Row:
 
 
 async def check(
-    config: settings.Settings, world: World, names: Sequence[str] = ()
+    config: settings.Settings, world: World, names: Sequence[str] = (), *, send: bool = False
 ) -> AsyncIterator[Row]:
     """Try valid settings out, and give each row as it is known.
 
-    ``names`` are the apps to try; if empty all of them are, and the destinations. What fails for
-    the whole account is tried once only.
+    ``names`` are the apps to try; if empty all of them are, and the destinations, which get one
+    test record each to ``send``. What fails for the whole account is tried once only.
 
     Raises:
         ConfigError: there is no app of such a name, or the key, the proxy or what a destination
@@ -60,7 +68,7 @@ async def check(
     async for row in _of_apps(apps, config, world):
         yield row
     if not names:
-        async for row in _of_destinations(config, world):
+        async for row in _of_destinations(config, world, send=send):
             yield row
 
 
@@ -106,17 +114,60 @@ async def _of_app(app: settings.App, account: Account, world: World) -> list[Row
     return [_row(_name(app), one) for one in found]
 
 
-async def _of_destinations(config: settings.Settings, world: World) -> AsyncIterator[Row]:
-    """Reach each destination without giving it a record."""
+async def _of_destinations(
+    config: settings.Settings, world: World, *, send: bool
+) -> AsyncIterator[Row]:
+    """Reach each destination, without giving it a record unless that is asked for."""
     async with AsyncExitStack() as stack:
         built = [destination_of(one, world) for one in config.destinations]
         for destination in built:
             stack.push_async_callback(destination.aclose)
-        found = await asyncio.gather(*(destination.probe() for destination in built))
-        for destination, outcome in zip(built, found, strict=True):
-            target = f"destination {destination.name}"
-            yield _reached(target, outcome)
-            yield _promised(target, acknowledged=destination.acknowledged)
+        found = await asyncio.gather(
+            *(
+                _of_destination(destination, one, world, send=send)
+                for destination, one in zip(built, config.destinations, strict=True)
+            )
+        )
+        for rows in found:
+            for row in rows:
+                yield row
+
+
+async def _of_destination(
+    destination: Destination, one: settings.Destination, world: World, *, send: bool
+) -> list[Row]:
+    target = f"destination {destination.name}"
+    rows = [_reached(target, await destination.probe())]
+    if send and rows[0].mark is not Mark.FAILED:
+        uid = world.random.randbytes(UID_BYTES)
+        outcome = await destination.send(_test_request(one, uid, world.clock.now()))
+        rows.append(_sent(target, uid, outcome, acknowledged=destination.acknowledged))
+    return [*rows, _promised(target, acknowledged=destination.acknowledged)]
+
+
+def _test_request(one: settings.Destination, uid: bytes, now: Tick) -> Request:
+    """A test record as this destination gets its records: with its resource attributes."""
+    made = trial(uid, now)
+    batch = Batch(0, "", made.records, made.size, made.gzip, now)
+    return Request(Selection(resource=one.resource).take([batch]).parts)
+
+
+def _sent(target: str, uid: bytes, outcome: Outcome, *, acknowledged: bool) -> Row:
+    """What sending a test record came to."""
+    named, mend = f"log.record.uid {uid.hex()}", ""
+    if outcome.verdict is Verdict.DELIVERED and not outcome.refused:
+        mark = Mark.UNKNOWN if outcome.reason else Mark.OK
+        said = f"{'taken' if acknowledged else 'sent'}, {named}"
+        if not acknowledged:
+            mend = "nothing confirms that it was received: look for it there"
+        return Row(target, _TEST, mark, "; ".join(filter(None, (said, outcome.reason))), mend)
+    if outcome.verdict is Verdict.RETRY:
+        mend = f"entries would be sent again until it answers; look whether it has {named}"
+    elif outcome.verdict is Verdict.BLOCKED:
+        mend = "nothing would be lost: entries are held until this is mended"
+    else:
+        mend = "it takes requests, but not this record: see in its answer what it asks of records"
+    return Row(target, _TEST, Mark.FAILED, outcome.reason, mend)
 
 
 def _reached(target: str, outcome: Outcome) -> Row:

@@ -23,8 +23,10 @@ from bridge.timestamps import format_tick
 _START_OF_MESSAGE: Final = 120
 
 
-def chosen(config: settings.Settings, names: Sequence[str]) -> list[settings.App]:
-    """The configured apps of these names; all of them for no name.
+def chosen(
+    config: settings.Settings, names: Sequence[str], *, where: str = "--app"
+) -> list[settings.App]:
+    """The configured apps of these names; all of them for no name. ``where`` they were given.
 
     Raises:
         ConfigError: there is no such app.
@@ -33,7 +35,7 @@ def chosen(config: settings.Settings, names: Sequence[str]) -> list[settings.App
     for name in names:
         if name not in known:
             raise ConfigError(
-                f"there is no app {name!r}", where="--app", hint=f"there are: {', '.join(known)}"
+                f"there is no app {name!r}", where=where, hint=f"there are: {', '.join(known)}"
             )
     return [known[name] for name in dict.fromkeys(names or known)]
 

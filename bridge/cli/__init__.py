@@ -8,6 +8,7 @@ that ``--help`` stays quick.
 from __future__ import annotations
 
 from importlib import import_module
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import typer
@@ -17,18 +18,23 @@ from typer.main import get_command
 from bridge import __version__
 
 PROGRAM: Final = "fal-log-bridge"
-COMMANDS: Final = (
-    "run",
-    "demo",
-    "simulate",
-    "check",
-    "status",
-    "audit",
-    "explain",
-    "dead-letters",
-    "destinations",
-    "config",
+COMMANDS: Final = MappingProxyType(
+    {
+        "run": "Read the configured apps and deliver every entry.",
+        "demo": "Watch the bridge at work on a simulated fal account.",
+        "simulate": "Serve a simulated fal account on loopback.",
+        "check": "Try the config, every app and every destination out.",
+        "status": "Show where every app and every destination stands.",
+        "tail": "Show entries as they come, straight from fal.",
+        "positions": "List where apps stand, or have one read again.",
+        "audit": "Prove a past window complete, or name what is missing.",
+        "explain": "Tell when an entry was read and who has it.",
+        "dead-letters": "List, replay, drop or export what destinations refused.",
+        "destinations": "List, pause, resume or forget destinations.",
+        "config": "Print the JSON Schema of the config file.",
+    }
 )
+"""Every command, with a word about it for the list of them: no file is loaded to print that."""
 
 
 class _LazyGroup(TyperGroup):
@@ -46,12 +52,16 @@ class _LazyGroup(TyperGroup):
                 self.commands[name] = _load(name)
         return self.commands.get(cmd_name)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's hook
+        """List the commands without loading any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
 
 def plain_typer(**options: Any) -> typer.Typer:
-    """A typer without completion, decorated help or decorated tracebacks."""
-    return typer.Typer(
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options
-    )
+    """A typer without decorated help or decorated tracebacks; completion is the root's to offer."""
+    given = {"add_completion": False, **options}
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, **given)
 
 
 def _load(name: str) -> Any:
@@ -71,7 +81,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = plain_typer(cls=_LazyGroup, no_args_is_help=True)
+app = plain_typer(cls=_LazyGroup, no_args_is_help=True, add_completion=True)
 
 
 @app.callback()
@@ -83,4 +93,9 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Read fal.ai app logs and deliver every entry, at least once, to your backends."""
+    """Read fal.ai app logs and deliver every entry, at least once, to your backends.
+
+    Example: fal-log-bridge check
+
+    Example: fal-log-bridge run --config my.yaml
+    """

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.output import start
+
 if TYPE_CHECKING:
-    from bridge import settings
     from bridge.app.audit import Audited
     from bridge.app.audit import Progress as Told
     from bridge.model import Entry
@@ -80,20 +81,6 @@ def _given(config: Path | None, *, repair: bool, as_json: bool) -> str:
     flags = [("--repair", repair), ("--json", as_json)]
     place = [f"--config {shlex.quote(str(config))}"] if config else []
     return " ".join([*(name for name, wanted in flags if wanted), *place])
-
-
-def start(text: str, option: str) -> settings.Start:
-    """A moment as an option gives it.
-
-    Raises:
-        typer.BadParameter: it is none.
-    """
-    from bridge import settings  # noqa: PLC0415 - keeps --help quick
-
-    try:
-        return settings.parse_start(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 @contextmanager

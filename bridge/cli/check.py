@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from bridge.cli.output import writable
+
 if TYPE_CHECKING:
     from bridge.app.check import Row
     from bridge.settings import Settings
@@ -26,6 +28,9 @@ def check(
             metavar="NAME", help="Only this app, by name, no destination; may be repeated."
         ),
     ] = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="Also send each destination one marked test record.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     config: Annotated[
         Path | None,
@@ -34,10 +39,13 @@ def check(
 ) -> None:
     """Try the config, the key, every app and destination out, and see how the API behaves.
 
-    Reads a few pages of logs, connects to the destinations and changes nothing. Exits with 0 if
-    all is fine, with 1 if something has to be mended, with 2 if the config cannot be used.
+    Reads a few pages of logs, connects to the destinations and changes nothing, but for the test
+    records of --send. Exits with 0 if all is fine, with 1 if something has to be mended, with 2 if
+    the config cannot be used.
 
     Example: fal-log-bridge check --app startup-timeout
+
+    Example: fal-log-bridge check --send
     """
     import asyncio  # noqa: PLC0415 - keeps --help quick
     import json  # noqa: PLC0415
@@ -45,9 +53,13 @@ def check(
     from bridge import settings  # noqa: PLC0415
     from bridge.app import check as work  # noqa: PLC0415
 
+    if send and app:
+        raise typer.BadParameter(
+            "goes to the destinations, which --app leaves out", param_hint="--send"
+        )
     loaded = settings.load(config)
     with _waiting():
-        rows = asyncio.run(_tried(loaded, app or []))
+        rows = asyncio.run(_tried(loaded, app or [], send=send))
     if as_json:
         typer.echo(json.dumps(work.as_json(rows), indent=2))
     else:
@@ -55,13 +67,17 @@ def check(
     raise typer.Exit(1 if work.failed(rows) else 0)
 
 
-async def _tried(config: Settings, names: list[str]) -> list[Row]:
-    from bridge.app import check as work  # noqa: PLC0415 - keeps --help quick
+async def _tried(config: Settings, names: list[str], *, send: bool) -> list[Row]:
+    import sys  # noqa: PLC0415 - keeps --help quick
+    from dataclasses import replace  # noqa: PLC0415
+
+    from bridge.app import check as work  # noqa: PLC0415
     from bridge.app.parts import real_world  # noqa: PLC0415
 
     # What the API does is in the rows: the events that `run` would log would only repeat it.
-    world = real_world(lambda _: None)
-    return [row async for row in work.check(config, world, names)]
+    # Standard output is for the rows: a console's test record must not stand among them.
+    world = replace(real_world(lambda _: None), out=sys.stderr.buffer)
+    return [row async for row in work.check(config, world, names, send=send)]
 
 
 @contextmanager
@@ -83,12 +99,12 @@ def _show(rows: Sequence[Row]) -> None:
     import sys  # noqa: PLC0415 - keeps --help quick
 
     known = "".join(_MARKS.values())
-    marks = _MARKS if _writable(known) == known else _PLAIN_MARKS
+    marks = _MARKS if writable(known) == known else _PLAIN_MARKS
     if not sys.stdout.isatty():
         for row in rows:
             mend = f" ({row.mend})" if row.mend else ""
             line = f"{marks[row.mark]} {row.target}: {row.check}: {row.finding}{mend}"
-            typer.echo(_writable(line))
+            typer.echo(writable(line))
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -102,17 +118,7 @@ def _show(rows: Sequence[Row]) -> None:
         if row.target != target:
             target = row.target
             table.add_section()
-            table.add_row("", Text(_writable(target), style="bold"))
+            table.add_row("", Text(writable(target), style="bold"))
         mark = Text(marks[row.mark], style=_STYLES[row.mark])
-        table.add_row(mark, *(Text(_writable(t)) for t in (row.check, row.finding, row.mend)))
+        table.add_row(mark, *(Text(writable(t)) for t in (row.check, row.finding, row.mend)))
     Console().print(table)
-
-
-def _writable(text: str) -> str:
-    """Text that standard output can show; a server's words are part of it."""
-    import sys  # noqa: PLC0415 - keeps --help quick
-
-    from bridge.telemetry.log import safe  # noqa: PLC0415
-
-    encoding = sys.stdout.encoding or "utf-8"
-    return safe(text).encode(encoding, "backslashreplace").decode(encoding)

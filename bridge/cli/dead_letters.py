@@ -38,7 +38,10 @@ _REASON = 100
 
 @app.callback()
 def _group() -> None:
-    """List, show, replay, drop or export what destinations refused."""
+    """List, show, replay, drop or export what destinations refused.
+
+    Example: fal-log-bridge dead-letters list
+    """
 
 
 @app.command("list")

@@ -20,6 +20,8 @@ def demo(
     """Watch entries of a simulated account arrive at an embedded OTLP receiver.
 
     Exits with 0 only if everything that was written has arrived.
+
+    Example: fal-log-bridge demo --seconds 20 --rate 100
     """
     import asyncio  # noqa: PLC0415 - keeps --help quick
 

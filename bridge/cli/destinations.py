@@ -22,7 +22,10 @@ Config: TypeAlias = Annotated[
 
 @app.callback()
 def _group() -> None:
-    """List, pause, resume or forget destinations."""
+    """List, pause, resume or forget destinations.
+
+    Example: fal-log-bridge destinations list
+    """
 
 
 @app.command("list")

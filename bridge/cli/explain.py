@@ -52,7 +52,7 @@ def explain(
     from bridge import settings  # noqa: PLC0415
     from bridge.app import explain as work  # noqa: PLC0415
     from bridge.app.parts import real_world  # noqa: PLC0415
-    from bridge.cli.audit import start  # noqa: PLC0415
+    from bridge.cli.output import start  # noqa: PLC0415
     from bridge.clock import SystemClock  # noqa: PLC0415
     from bridge.telemetry.log import LogWriter  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What the commands that show the journal share: tables, times, and one JSON document."""
+"""What commands share that show or ask for something: tables, times, text, one JSON document."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from bridge.model import Json
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from bridge import settings
+    from bridge.model import Json
 
 _WIDE: Final = 200
 """Columns where the output is no terminal: lines are for programs to cut."""
@@ -64,3 +65,30 @@ def size(count: int) -> str:
     from rich.filesize import decimal  # noqa: PLC0415 - keeps --help quick
 
     return decimal(count)
+
+
+def writable(text: str) -> str:
+    """Text that standard output can show and that cannot steer it: servers' words are part of it.
+
+    What does not print, or is not of the output's encoding, is written out.
+    """
+    import sys  # noqa: PLC0415 - keeps --help quick
+
+    from bridge.telemetry.log import safe  # noqa: PLC0415
+
+    encoding = sys.stdout.encoding or "utf-8"
+    return safe(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def start(text: str, option: str) -> settings.Start:
+    """A moment as an option gives it.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    from bridge import settings  # noqa: PLC0415 - keeps --help quick
+
+    try:
+        return settings.parse_start(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error

@@ -22,7 +22,12 @@ def run(
         typer.Option(help="With --once: give up after this long without progress. [default: 5m]"),
     ] = None,
 ) -> None:
-    """Read the configured apps and deliver every entry, until SIGTERM or Ctrl-C."""
+    """Read the configured apps and deliver every entry, until SIGTERM or Ctrl-C.
+
+    Example: fal-log-bridge run --config my.yaml
+
+    Example: fal-log-bridge run --once --timeout 5m
+    """
     import asyncio  # noqa: PLC0415 - keeps --help quick
     import sys  # noqa: PLC0415
 

@@ -79,15 +79,11 @@ def simulate(
     Several apps write believable logs; the Logs REST API and the Platform API show them as fal
     would, both at the same address.
 
-    For example:
+    Example: fal-log-bridge simulate --rate 200 --app alpha --app beta
 
-      fal-log-bridge simulate
+    Example: fal-log-bridge simulate --cap 100 --faults 0.3
 
-      fal-log-bridge simulate --rate 200 --app alpha --app beta --seed 7
-
-      fal-log-bridge simulate --cap 100 --faults 0.3 --trait cut-bounds
-
-      fal-log-bridge simulate --cap 1000 --trait crowd
+    Example: fal-log-bridge simulate --cap 1000 --trait crowd
     """
     rate_limit = RateLimit(requests_per_second) if requests_per_second else None
     plan = Plan(

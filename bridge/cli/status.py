@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -13,14 +13,24 @@ from bridge.cli.output import ago, console, moment, say_json, size, table
 from bridge.model import SECOND
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from bridge.app.status import AppStatus, Status
+
+_LEAST_PAUSE: Final = 0.1
 
 
 def status(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again on a terminal, until Ctrl-C.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="With --watch: so often. [default: 2s]"),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
@@ -31,20 +41,70 @@ def status(
     Reads the journal only, and works beside a running bridge.
 
     Example: fal-log-bridge status --json
+
+    Example: fal-log-bridge status --watch --every 5s
     """
     from bridge import settings  # noqa: PLC0415 - keeps --help quick
     from bridge.app import status as work  # noqa: PLC0415
     from bridge.clock import SystemClock  # noqa: PLC0415
 
-    now = work.status(settings.load(config), SystemClock())
+    pause = _pause(every, watch=watch, as_json=as_json)
+    loaded, clock = settings.load(config), SystemClock()
+    now = work.status(loaded, clock)
     if as_json:
         say_json(work.as_json(now))
+    elif watch:
+        _watch(now, lambda: work.status(loaded, clock), pause)
     else:
-        _show(now)
+        _show(now, console())
 
 
-def _show(now: Status) -> None:
+def _pause(every: str | None, *, watch: bool, as_json: bool) -> float:
+    """The seconds between two looks.
+
+    Raises:
+        typer.BadParameter: the options make no sense together, or there.
+    """
+    import sys  # noqa: PLC0415 - keeps --help quick
+
+    from bridge import settings  # noqa: PLC0415
+
+    if every is not None and not watch:
+        raise typer.BadParameter("only means something together with --watch", param_hint="--every")
+    if watch and (as_json or not sys.stdout.isatty()):
+        raise typer.BadParameter(
+            "needs a terminal to redraw; scripts ask for --json as often as they like",
+            param_hint="--watch",
+        )
+    try:
+        pause = settings.parse_duration(every or "2s")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--every") from error
+    if pause < _LEAST_PAUSE:
+        raise typer.BadParameter("must be at least 100ms", param_hint="--every")
+    return pause
+
+
+def _watch(now: Status, again: Callable[[], Status], pause: float) -> NoReturn:
+    """Redraw the whole screen for each look; Ctrl-C ends it and gives the screen back."""
+    import time  # noqa: PLC0415 - keeps --help quick
+
+    from rich.control import Control  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     out = console()
+    with out.screen(hide_cursor=True) as screen:
+        while True:
+            with out.capture() as drawn:
+                _show(now, out)
+            said = f"{moment(now.now)}, every {ago(pause)}; Ctrl-C ends it"
+            out.control(Control.home())
+            screen.update(Text.from_ansi(f"{said}\n\n{drawn.get()}", no_wrap=True))
+            time.sleep(pause)
+            now = again()
+
+
+def _show(now: Status, out: Console) -> None:
     out.print(_apps(now))
     out.print()
     out.print(destinations_table(now))

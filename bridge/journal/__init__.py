@@ -7,7 +7,8 @@ The promise, in words:
 2. An entry is stored once: what was seen before is recognised inside the writing transaction.
 3. Batches are numbered from 1 upward in the order they become visible; a number is never used
    again, not even after every batch is gone or the process restarted.
-4. A destination's cursor moves only by `advance`; positions and cursors never move back.
+4. A destination's cursor moves only by `advance`; positions and cursors never move back, but for an
+   app's position by a person's word (`Orders.rewind`).
 5. A batch is removed only when every destination has passed it that was ever attached, whether it
    is in use, paused or no longer configured, and that nobody has forgotten by command.
 6. ``max_bytes`` bounds the live batches. At the bound only `append` is refused (`JournalFull`,

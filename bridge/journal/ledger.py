@@ -219,6 +219,21 @@ class Ledger:
             )
         )
 
+    def count(self, app: str, floor: Tick, ceiling: Tick) -> int:
+        """How many entries `fingerprints` would give."""
+        ((known,),) = self._rows(
+            """
+            SELECT (SELECT count(*) FROM seen WHERE app = apps.id AND tick >= :floor
+                    AND tick < :ceiling)
+                 + (SELECT count(*) FROM undated WHERE app = apps.id AND tick >= :floor
+                    AND tick < :ceiling)
+            FROM apps WHERE name = :app
+            UNION ALL SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM apps WHERE name = :app)
+            """,
+            {"app": app, "floor": floor, "ceiling": ceiling},
+        )
+        return int(known)
+
     def undated(self, app: str, floor: Tick, ceiling: Tick) -> frozenset[bytes]:
         """Those of `fingerprints` that are of entries without a time."""
         rows = self._rows(

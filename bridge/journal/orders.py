@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from bridge.errors import JournalError
-from bridge.journal import Backlog, opening, store, trouble
+from bridge.journal import Backlog, opening, rules, store, trouble
 from bridge.journal.commit import Failed, commit
 from bridge.journal.lock import is_held
+from bridge.model import Tick
 
 T = TypeVar("T")
 
@@ -95,6 +96,39 @@ class Orders:
             JournalError: it is in use by a running bridge, has dead letters, or is not known.
         """
         return self._write(partial(self._forget, destination))
+
+    def rewind(self, app: str, to: Tick) -> None:
+        """Move an app's position back to a tick, and every sweep cursor that is above it.
+
+        The next run reads from there on. What the ledger knows is recognised and not stored
+        again; below the app's ``ledger_from`` it knows nothing, and what was stored before is
+        stored and delivered once more, under the same uids.
+
+        Raises:
+            JournalError: a bridge runs, the app is not known, or its position is not above.
+        """
+        self._write(partial(self._rewind, app, to))
+
+    def _rewind(self, app: str, to: Tick, db: sqlite3.Connection) -> None:
+        # A bridge keeps positions in memory. One that starts now waits with its first attach until
+        # this transaction has ended, and reads them after that.
+        if is_held(self._path):
+            raise JournalError(
+                "a running bridge reads on from its position",
+                where=f"app {app}",
+                hint="stop the bridge, rewind, and start it again",
+            )
+        record = store.app(db, app)
+        if record is None:
+            known = [name for (name,) in db.execute("SELECT name FROM apps ORDER BY name")]
+            raise rules.not_known(app, known)
+        if to >= record.position:
+            raise rules.not_back(app, record.position)
+        swept = {age: min(cursor, to) for age, cursor in record.swept.items()}
+        db.execute(
+            "UPDATE apps SET position = ?, swept = ? WHERE name = ?",
+            (to, store.swept_text(swept), app),
+        )
 
     def _forget(self, destination: str, db: sqlite3.Connection) -> Backlog:
         held, in_use = _standing(db, destination)

@@ -26,6 +26,7 @@ from bridge.model import (
     ReadKind,
     Tick,
 )
+from bridge.timestamps import format_tick
 
 Key: TypeAlias = tuple[Tick | None, bytes]
 
@@ -266,6 +267,24 @@ def _utf8(text: str) -> str:
 def unknown_app(name: str) -> JournalError:
     """The error for an app that was never begun."""
     return JournalError("the app was never begun", where=name)
+
+
+def not_known(name: str, known: Sequence[str]) -> JournalError:
+    """The error for a person's word about an app that was never begun."""
+    return JournalError(
+        "the journal knows no such app",
+        where=f"app {name}",
+        hint=f"there are: {', '.join(known)}" if known else "none has been run yet",
+    )
+
+
+def not_back(name: str, position: Tick) -> JournalError:
+    """The error for a rewind that would skip entries, or change nothing."""
+    return JournalError(
+        f"its position is {format_tick(position)}, and a rewind only leads back",
+        where=f"app {name}",
+        hint="give an earlier time",
+    )
 
 
 def not_attached(destination: str) -> JournalError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -12,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from destinations.otlp_grpc_server import Call, GrpcReceiver
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from support import relp_receiver
 from support.rsyslog import free_port
 
@@ -20,6 +23,7 @@ from bridge.app.check import Mark, Row, check, failed
 from bridge.app.parts import World
 from bridge.clock import Clock, SystemClock
 from bridge.journal import Journal
+from bridge.payload import records_of, uid_of
 
 BEST_EFFORT = "best effort: nothing confirms what was received"
 CONFIRMED = "at least once: it confirms what it has"
@@ -31,7 +35,10 @@ def no_journal(_: settings.Journal, __: Clock) -> Journal:
 
 
 async def tried(
-    *destinations: dict[str, Any], answer: Callable[[httpx.Request], httpx.Response] | None = None
+    *destinations: dict[str, Any],
+    answer: Callable[[httpx.Request], httpx.Response] | None = None,
+    send: bool = False,
+    out: io.BytesIO | None = None,
 ) -> list[Row]:
     """The rows of these destinations; the API is of no concern and answers nobody."""
     config = settings.Settings.model_validate(
@@ -48,12 +55,13 @@ async def tried(
         clock=SystemClock(),
         random=Random(1),
         emit=lambda _: None,
-        out=io.BytesIO(),
+        out=out or io.BytesIO(),
         open_journal=no_journal,
         api_transport=httpx.MockTransport(lambda _: httpx.Response(401)),
         otlp_transport=lambda _: httpx.MockTransport(answer) if answer else None,
     )
-    return [row async for row in check(config, world) if row.target.startswith("destination ")]
+    rows = check(config, world, send=send)
+    return [row async for row in rows if row.target.startswith("destination ")]
 
 
 @pytest.mark.parametrize(
@@ -165,3 +173,112 @@ def test_each_destination_is_told_of(tmp_path: Path) -> None:
         ("destination odd", "delivery", Mark.OK, CONFIRMED),
     ]
     assert not there.exists()
+
+
+def _partly(refused: int, said: str) -> httpx.Response:
+    """An acceptance with a reservation."""
+    answer = ExportLogsServiceResponse()
+    answer.partial_success.rejected_log_records = refused
+    answer.partial_success.error_message = said
+    headers = {"Content-Type": "application/x-protobuf"}
+    return httpx.Response(200, headers=headers, content=answer.SerializeToString())
+
+
+OTLP = {"type": "otlp", "endpoint": "http://h", "compression": "none"}
+
+
+def records(asked: list[httpx.Request]) -> list[tuple[dict[str, str], LogRecord]]:
+    """The records that were sent, each with its resource."""
+    return [
+        ({pair.key: pair.value.string_value for pair in group.resource.attributes}, record)
+        for request in asked
+        for group, _, record in records_of(request.content)
+    ]
+
+
+def test_a_test_record(tmp_path: Path) -> None:
+    """One for each destination, which says what it is, under a uid of its own; file and console."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200)
+
+    out, file = io.BytesIO(), tmp_path / "archive"
+    rows = asyncio.run(
+        tried(
+            {**OTLP, "resource": {"team": "images"}},
+            OTLP,
+            {"type": "console", "name": "screen"},
+            {"type": "file", "name": "archive", "path": str(file)},
+            answer=answer,
+            send=True,
+            out=out,
+        )
+    )
+    first, second = records(asked)
+    sent = [row for row in rows if row.check == "test record"]
+    assert [row.mark for row in sent] == [Mark.OK] * 4
+    uids = [row.finding.rpartition(" ")[2] for row in sent]
+    assert len(set(uids)) == 4
+    assert [uid_of(first[1]), uid_of(second[1])] == uids[:2]
+    assert first[1].event_name == "fal_log_bridge.test"
+    assert "a test record" in first[1].body.string_value
+    assert (first[0]["service.name"], first[0]["team"]) == ("fal-log-bridge", "images")
+    assert "team" not in second[0]
+    assert sent[0].finding == f"taken, log.record.uid {uids[0]}"
+    assert sent[2].finding == f"sent, log.record.uid {uids[2]}"
+    assert sent[2].mend == "nothing confirms that it was received: look for it there"
+    assert json.loads(out.getvalue())["uid"] == uids[2]
+    assert json.loads(file.read_text())["uid"] == uids[3]
+
+
+@pytest.mark.parametrize(
+    ("answered", "mark", "finding", "mend"),
+    [
+        (httpx.Response(401), Mark.FAILED, "401 Unauthorized", "entries are held"),
+        (httpx.Response(503), Mark.FAILED, "503 Service", "would be sent again until it answers"),
+        (httpx.Response(400), Mark.FAILED, "400 Bad Request", "but not this record"),
+        (httpx.Response(413), Mark.FAILED, "413", "but not this record"),
+        (_partly(1, "too odd"), Mark.FAILED, "too odd", "but not this record"),
+        (_partly(0, "old names"), Mark.UNKNOWN, "old names", ""),
+    ],
+)
+def test_a_test_record_that_is_not_taken(
+    answered: httpx.Response, mark: Mark, finding: str, mend: str
+) -> None:
+    """Its verdict stands in the table, with what it would mean for entries; it is sent once."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if not records([request]):
+            return httpx.Response(200)
+        asked.append(request)
+        return answered
+
+    rows = asyncio.run(tried(OTLP, answer=answer, send=True))
+    (row,) = (row for row in rows if row.check == "test record")
+    assert row.mark is mark
+    assert finding in row.finding
+    assert mend in row.mend
+    assert failed(rows) is (mark is Mark.FAILED)
+    assert len(asked) == 1
+
+
+def test_no_test_record_where_nobody_is() -> None:
+    """What could not be reached is told once."""
+    rows = asyncio.run(tried(OTLP, answer=lambda _: httpx.Response(401), send=True))
+    assert [row.check for row in rows] == ["connection", "delivery"]
+
+
+def test_no_test_record_unasked() -> None:
+    """Without --send none is sent."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200)
+
+    rows = asyncio.run(tried(OTLP, answer=answer))
+    assert [row.check for row in rows] == ["connection", "delivery"]
+    assert not records(asked)

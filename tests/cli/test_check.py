@@ -155,3 +155,20 @@ def test_an_output_that_has_no_marks(
     assert code == 0
     assert raw.getvalue().startswith(b"ok config: settings: valid")
     assert b"ok app \\xe4: page: 100 entries" in raw.getvalue()
+
+
+def test_a_test_record(cli: CommandLine, tmp_path: Path) -> None:
+    """Standard output has the rows only: a console's record goes to standard error."""
+    code, out, err = cli("check", "--send", "--json", "--config", config(tmp_path))
+    assert code == 0
+    (row,) = (row for row in json.loads(out)["rows"] if row["check"] == "test record")
+    record = json.loads(err)
+    assert row["finding"] == f"sent, log.record.uid {record['uid']}"
+    assert "a test record of `fal-log-bridge check --send`" in record["body"]
+
+
+def test_a_test_record_for_an_app(cli: CommandLine, tmp_path: Path) -> None:
+    """Makes no sense: an app has no destination of its own."""
+    code, out, err = cli("check", "--send", "--app", "one", "--config", config(tmp_path))
+    assert (code, out) == (2, "")
+    assert "--send: goes to the destinations, which --app leaves out" in " ".join(err.split())

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import pytest
 import typer
+from typer.main import get_command
 
 from bridge import __version__
 from bridge.__main__ import main
-from bridge.cli import COMMANDS
+from bridge.cli import COMMANDS, PROGRAM, app
 from bridge.errors import ApiUnavailable, BridgeError, ConfigError, JournalError, JournalUnusable
 
 
@@ -79,18 +81,81 @@ def test_help(invoke: Invoke) -> None:
     assert (code, err) == (0, "")
     lines = out.partition("Commands:")[2].split("\n")
     listed = {line.split()[0]: line.split()[1:] for line in lines if line.strip()}
-    assert tuple(listed) == COMMANDS
+    assert tuple(listed) == tuple(COMMANDS)
     assert all(listed.values())
     assert out.isascii()
-    assert "completion" not in out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_commands(invoke: Invoke, name: str) -> None:
-    """Each command explains itself."""
-    code, out, err = invoke(name, "--help")
+def _every_command() -> list[tuple[str, ...]]:
+    """The words of each command, of groups and of their sub-commands."""
+    root: Any = get_command(app)
+    found: list[tuple[str, ...]] = [()]
+    for name in COMMANDS:
+        inner = getattr(root.get_command(None, name), "commands", {})
+        found += [(name,), *((name, one) for one in inner)]
+    return found
+
+
+@pytest.mark.parametrize("words", _every_command(), ids=" ".join)
+def test_help_of_commands(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Each command explains itself, with examples that are usable as they stand."""
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = invoke(*words, "--help")
     assert (code, err) == (0, "")
-    assert out.startswith(f"Usage: fal-log-bridge {name} ")
+    assert out.startswith("Usage: " + " ".join(("fal-log-bridge", *words, "")))
+    paragraphs = [" ".join(text.split("\n")) for text in out.split("\n\n")]
+    examples = [text for text in paragraphs if text.strip().startswith("Example: ")]
+    assert examples
+    for example in examples:
+        program, *args = shlex.split(example.strip().removeprefix("Example: "))
+        assert program == PROGRAM
+        assert tuple(args[: len(words)]) == words
+        assert len(example) < 80, "it is wrapped, and cannot be copied"
+        _parse(args)
+
+
+def _parse(args: list[str]) -> None:
+    """Parse a command line without carrying anything out.
+
+    Raises:
+        typer's UsageError: it is not one.
+    """
+    command: Any = get_command(app)
+    context = None
+    while True:
+        context = command.make_context(command.name or PROGRAM, args, parent=context)
+        if not hasattr(command, "commands"):
+            return
+        _, command, args = command.resolve_command(
+            context, [*context._protected_args, *context.args]
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("fal-log-bridge st", {"status"}),
+        ("fal-log-bridge positions ", {"list", "rewind"}),
+        ("fal-log-bridge tail --no", {"--no-follow"}),
+        ("fal-log-bridge zz", set()),
+    ],
+)
+def test_completion(line: str, offered: set[str]) -> None:
+    """A shell is told the commands, their sub-commands and options."""
+    words = str(line.count(" "))
+    done = _process(_FAL_LOG_BRIDGE_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(done.stdout.split()) == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown(shell: str) -> None:
+    """The script of a shell, to be put where that looks for it."""
+    done = _process(_FAL_LOG_BRIDGE_COMPLETE=f"source_{shell}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_FAL_LOG_BRIDGE_COMPLETE" in done.stdout
 
 
 def test_no_arguments(invoke: Invoke) -> None:
@@ -252,13 +317,14 @@ def test_a_closed_pipe_is_quiet() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """Help is quick: neither settings nor web client nor OpenTelemetry is loaded for it."""
+    """Help is quick: nothing that a command works with is loaded for it, nor any command."""
     script = (
         "import sys; sys.argv = ['x', '--help']\n"
         "from bridge.__main__ import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = ('pydantic', 'httpx', 'opentelemetry', 'yaml', 'uvicorn', 'rich')\n"
+        "heavy = ('pydantic', 'httpx', 'opentelemetry', 'yaml', 'uvicorn', 'rich', 'asyncio',\n"
+        "         'msgspec', 'bridge.simulator', 'bridge.model')\n"
         "sys.exit(', '.join(name for name in heavy if name in sys.modules))"
     )
     done = subprocess.run(

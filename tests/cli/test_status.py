@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,68 @@ def test_no_journal(cli: CommandLine, tmp_path: Path) -> None:
     assert (code, out) == (2, "")
     assert "there is no journal" in err
     assert not scene.path.exists()
+
+
+class Terminal(io.TextIOWrapper):
+    """A standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        """See `io.IOBase.isatty`."""
+        return True
+
+
+def test_watching(cli: CommandLine, scene: Scene) -> None:
+    """Each look draws the whole screen anew, with what is so by then; Ctrl-C gives it back."""
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        cli.patch.delenv(name, raising=False)
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "150"), ("LINES", "30")):
+        cli.patch.setenv(name, value)
+    raw = io.BytesIO()
+    terminal = Terminal(raw, "utf-8")
+    cli.patch.setattr(sys, "stdout", terminal)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise KeyboardInterrupt
+        scene.attach("another")
+
+    cli.patch.setattr("time.sleep", pause)
+    code, _, err = cli("status", "--watch", "--every", "5s", "--config", str(file_of(scene)))
+    terminal.flush()
+    assert (code, err, pauses) == (130, "", [5.0, 5.0])
+    text = raw.getvalue().decode()
+    assert text.startswith("\x1b[?1049h")
+    assert text.rstrip("\x1b[?25h").endswith("\x1b[?1049l")
+    _, first, second = text.split(", every 5s; Ctrl-C ends it")
+    assert "[bold]" in first
+    assert "another" not in first
+    assert "[bold]" in second
+    assert "another" in second
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--watch",), "--watch: needs a terminal to redraw"),
+        (("--watch", "--json"), "--watch: needs a terminal to redraw; scripts ask for --json"),
+        (("--every", "5s"), "--every: only means something together with --watch"),
+    ],
+)
+def test_watching_without_a_terminal(
+    cli: CommandLine, scene: Scene, args: tuple[str, ...], words: str
+) -> None:
+    """Is refused, and so is a pause without watching."""
+    code, out, err = cli("status", *args, "--config", str(file_of(scene)))
+    assert (code, out) == (2, "")
+    assert words in " ".join(err.split())
+
+
+@pytest.mark.parametrize("every", ["0", "50ms", "soon"])
+def test_watching_too_often(cli: CommandLine, scene: Scene, every: str) -> None:
+    """Is refused too."""
+    cli.patch.setattr(sys, "stdout", Terminal(io.BytesIO(), "utf-8"))
+    code, _, err = cli("status", "--watch", "--every", every, "--config", str(file_of(scene)))
+    assert code == 2
+    assert "--every: must be" in " ".join(err.split())

@@ -94,6 +94,16 @@ def test_fingerprints_of_a_window(ledger: Ledger) -> None:
     assert ledger.fingerprints("ghost", 0, 99) == {}
 
 
+def test_a_window_is_counted(ledger: Ledger) -> None:
+    """As many as its fingerprints are, of any window; none of an app that is not known."""
+    (name, *_) = [one.record.name for one in ledger.apps()]
+    windows = [(0, 1 << 62), (0, 0), *((n, n + 3) for n in range(12))]
+    counted = [ledger.count(name, *window) for window in windows]
+    assert counted == [len(ledger.fingerprints(name, *window)) for window in windows]
+    assert counted[0] > max(counted[1:]) > 0
+    assert ledger.count("ghost", 0, 1 << 62) == 0
+
+
 def test_an_entry_is_found_by_its_uid(ledger: Ledger) -> None:
     """In every app; a prefix leads to the whole."""
     assert ledger.find(b"p") == (Found("a", 3, 1, dated=True), Found("b", 3, 4, dated=True))

@@ -436,3 +436,51 @@ def test_a_bridge_that_waited_too_long_goes_on_afterwards(path: Path) -> None:
         await journal.aclose()
 
     asyncio.run(run())
+
+
+async def _swept(journal: SqliteJournal) -> None:
+    """An app that stands at 100 and was swept at two ages."""
+    await journal.begin(AppRecord("b", "x", "{}", 50))
+    await journal.append(
+        walk("b", item(60, "p"), item(90, "r"), position=100, swept={10: 90, 30: 70})
+    )
+
+
+def test_a_rewind_moves_position_and_sweeps_back(path: Path, clock: ManualClock) -> None:
+    """Never one of them forward; what the ledger knows stays known, and from where on."""
+    journal = SqliteJournal.open(path, max_bytes=100, clock=clock, inline=True)
+    asyncio.run(_swept(journal))
+    asyncio.run(journal.aclose())
+    with Orders.open(path) as word:
+        word.rewind("b", 80)
+    again = SqliteJournal.open(path, max_bytes=100, clock=clock, inline=True)
+    record = asyncio.run(again.app("b"))
+    assert record == AppRecord("b", "x", "{}", 80, {10: 80, 30: 70}, 50)
+    seen = asyncio.run(
+        again.append(
+            walk("b", *(item(n, u) for n, u in ((60, "p"), (70, "q"), (90, "r"))), position=95)
+        )
+    )
+    assert (seen.added, seen.known) == (1, 2)
+    asyncio.run(again.aclose())
+    with Orders.open(path) as word:
+        word.rewind("b", 7)
+    with Ledger.open(path) as ledger:
+        (standing,) = ledger.apps()
+    assert (standing.record.position, standing.record.whole_from) == (7, 50)
+
+
+def test_a_rewind_is_refused(running: SqliteJournal, path: Path) -> None:
+    """While a bridge runs, of an app that is not known, and where it would skip or do nothing."""
+    asyncio.run(_swept(running))
+    with Orders.open(path) as word:
+        with pytest.raises(JournalError, match=r"app b: a running bridge .* \(stop the bridge, "):
+            word.rewind("b", 80)
+        asyncio.run(running.aclose())
+        with pytest.raises(JournalError, match=r"app c: .* no such app \(there are: a, b\)"):
+            word.rewind("c", 80)
+        for to in (100, 101):
+            with pytest.raises(JournalError, match=r"its position is 1970-01-01T00:00:00.000100Z"):
+                word.rewind("b", to)
+    with Ledger.open(path) as ledger:
+        assert [one.record.position for one in ledger.apps()][1] == 100

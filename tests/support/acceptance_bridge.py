@@ -126,12 +126,26 @@ class Process:
             self._changed.wait_for(lambda: self._said(words) or "err" in self._ended, seconds)
             return self._said(words)
 
+    def prints(self, words: str, seconds: float = 20.0) -> bool:
+        """Wait until one line of standard output holds these words, or there are no more."""
+
+        def printed() -> bool:
+            return any(words in line for line in self._lines["out"])
+
+        with self._changed:
+            self._changed.wait_for(lambda: printed() or "out" in self._ended, seconds)
+            return printed()
+
     def _said(self, words: tuple[str, ...]) -> bool:
         return any(all(word in line for word in words) for line in self._lines["err"])
 
     def interrupt(self) -> None:
         """Ask it to stop, as a container runtime does."""
         self._process.send_signal(signal.SIGTERM)
+
+    def send_ctrl_c(self) -> None:
+        """Interrupt it, as a terminal does."""
+        self._process.send_signal(signal.SIGINT)
 
     def hang_up(self) -> None:
         """Send SIGHUP, as logrotate does."""
