@@ -90,7 +90,6 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     """
     journal = world.open_journal(config.journal, world.clock)
     stack.push_async_callback(journal.aclose)
-    await attach_all(config, journal)
     forwarders, files, sending = [], [], []
     for one in config.destinations:
         destination = destination_of(one, world)
@@ -105,6 +104,8 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     tailers = [tailer_of(app, config, account, journal, world) for app in config.apps]
     for tailer in tailers:
         await tailer.resume()
+    # Last: what is not going to run must not hold the journal for a destination that is new.
+    await attach_all(config, journal)
     return Bridge(
         tailers=tailers,
         forwarders=forwarders,
@@ -115,6 +116,18 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
         clock=world.clock,
         emit=world.emit,
     )
+
+
+async def rehearse(config: settings.Settings, world: World) -> None:
+    """Build what needs no journal, and let it go: does so beside a running bridge.
+
+    Raises:
+        ConfigError: the settings cannot be used, whatever the journal holds.
+    """
+    async with AsyncExitStack() as stack:
+        for one in config.destinations:
+            stack.push_async_callback(destination_of(one, world).aclose)
+        await account_of(config, world, stack)
 
 
 async def attach_all(config: settings.Settings, journal: Journal) -> None:

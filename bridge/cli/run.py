@@ -22,9 +22,13 @@ def run(
         typer.Option(help="With --once: give up after this long without progress. [default: 5m]"),
     ] = None,
 ) -> None:
-    """Read the configured apps and deliver every entry, until SIGTERM or Ctrl-C."""
+    """Read the configured apps and deliver every entry, until SIGTERM or Ctrl-C.
+
+    SIGHUP has the config file read again, and file destinations open their files anew.
+    """
     import asyncio  # noqa: PLC0415 - keeps --help quick
     import sys  # noqa: PLC0415
+    from functools import partial  # noqa: PLC0415
 
     from bridge import settings  # noqa: PLC0415
     from bridge.app import service  # noqa: PLC0415
@@ -41,7 +45,7 @@ def run(
         raise typer.BadParameter(str(error), param_hint="--timeout") from error
     if not patience:
         raise typer.BadParameter("must be more than 0", param_hint="--timeout")
-    loaded = settings.load(config)
+    load = partial(settings.load, config)
     emit = LogWriter(sys.stderr, SystemClock(), human=sys.stderr.isatty())
-    work = service.run_once(loaded, emit, patience) if once else service.run(loaded, emit)
+    work = service.run_once(load(), emit, patience) if once else service.run(load, emit)
     raise typer.Exit(asyncio.run(work))

@@ -198,8 +198,9 @@ metrics restores the names below.
 
 Labels are names from the configuration, HTTP statuses and outcomes, never anything out of an
 entry. The counters of all configured apps and destinations are there from the start, at 0, and
-begin anew with the process; a histogram appears with its first observation. What is read off the
-journal (backlogs, dead letters, its size) is at most a few seconds old.
+begin anew with the process and with each reload, as `rate()` and its like expect; series of what is
+configured no more are gone then. A histogram appears with its first observation. What is read off
+the journal (backlogs, dead letters, its size) is at most a few seconds old.
 
 `target_info` and `process_*` are there as well, as is usual.
 
