@@ -59,6 +59,7 @@ def figures(
         metrics.POSITION_AGE: app(lambda tailer: tailer.lag),
         metrics.OPEN_GAPS: app(lambda tailer: tailer.open_gaps),
         metrics.APP_UP: app(lambda tailer: not tailer.trouble),
+        metrics.SILENT: lambda: [((name,), s) for name, s in bridge.silences.silent.items()],
         metrics.RECORDS_DELIVERED: destination(lambda state: state.delivered),
         metrics.DESTINATION_UP: destination(lambda state: state.trouble is None),
         metrics.DESTINATION_ACKNOWLEDGED: lambda: [

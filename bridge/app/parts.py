@@ -15,6 +15,7 @@ import httpx
 from bridge import __version__, settings
 from bridge.app.bridge import Bridge
 from bridge.app.metered import Metered
+from bridge.app.silences import Silences
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
 from bridge.delivery.selection import Selection, TooOld
@@ -111,6 +112,13 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
         forwarders=forwarders,
         files=files,
         sending=sending,
+        silences=Silences(
+            tailers,
+            {app.name: app.expect_every for app in config.apps if app.expect_every is not None},
+            time=account.time,
+            clock=world.clock,
+            emit=world.emit,
+        ),
         account=account,
         journal=journal,
         clock=world.clock,

@@ -143,6 +143,12 @@ OPEN_GAPS: Final = Metric(
 APP_UP: Final = Metric(
     "app_up", Kind.GAUGE, ("app",), "1 while the app can be read and stored, 0 while it cannot."
 )
+SILENT: Final = Metric(
+    "silent",
+    Kind.GAUGE,
+    ("app",),
+    "1 while no entry of the app has come for its expect_every, 0 while they come; absent without.",
+)
 DESTINATION_UP: Final = Metric(
     "destination_up",
     Kind.GAUGE,
@@ -173,6 +179,7 @@ METRICS: Final = (
     GAPS,
     OPEN_GAPS,
     APP_UP,
+    SILENT,
     SENDS,
     RECORDS_DELIVERED,
     BACKLOG_RECORDS,

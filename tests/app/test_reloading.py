@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import pytest
-from support.virtual import VirtualClock, VirtualLoop, run_virtually
+from support.service import Simulated
+from support.virtual import VirtualLoop, run_virtually
 
 from bridge import settings
 from bridge.app.bridge import GRACE, Bridge
 from bridge.app.parts import World, build, rehearse
 from bridge.app.reloading import Succession
 from bridge.errors import ConfigError, JournalUnusable
-from bridge.journal.sqlite import SqliteJournal
-from bridge.model import SECOND
-from bridge.simulator.exchange import Answer, Request
-from bridge.simulator.logs_api import LogsApiConfig, LogsApiFake
-from bridge.simulator.otlp_backend import BackendConfig, OtlpBackend
-from bridge.simulator.transport import CoreTransport
-from bridge.telemetry import Event
 from bridge.telemetry.reading import AppResumed, AppStarted, FiltersChanged
 from bridge.telemetry.service import (
     ConfigChanged,
@@ -38,46 +29,25 @@ from bridge.telemetry.service import (
     Reloading,
     ReloadRefused,
 )
-from bridge.timestamps import format_tick
 
-NOON = 1_758_283_200 * SECOND
-KEY = "id:secret"
-APPS = ("one", "two")
-SIDES = ("first", "second")
 SENT = 80
 """Entries that each app writes, one a second."""
 
 
-class Stage:
-    """A service in virtual time, whose config file is ``config``; ``began`` when each bridge did.
+class Stage(Simulated):
+    """A service whose config file is ``config``; ``began`` is when each bridge did.
 
-    Loading it fails with ``broken`` while that is set. ``hangs`` is from when to when the second
-    backend does not answer, in seconds.
+    Loading the config fails with ``broken`` while that is set.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.clock = VirtualClock(NOON)
-        self.logs = LogsApiFake(self.clock, LogsApiConfig(key=KEY))
-        self.backends = {name: OtlpBackend(BackendConfig()) for name in SIDES}
-        self.hangs = (0.0, 0.0)
-        self.events: list[Event] = []
+        super().__init__(folder)
         self.broken: Exception | None = None
         self.began: list[float] = []
         self.ended = 0.0
-        self.config: dict[str, Any] = {
-            "fal": {"base_url": "http://api.test", "key": KEY},
-            "apps": [{"app_id": app, "start": "now"} for app in APPS],
-            "journal": {"path": str(folder / "journal.sqlite")},
-            "destinations": [
-                {"name": name, "type": "otlp", "endpoint": f"http://{name}.test"} for name in SIDES
-            ],
-        }
         for n in range(SENT):
-            for app in APPS:
-                tick = NOON + n * SECOND
-                level = "ERROR" if n % 2 else "INFO"
-                raw = {"timestamp": format_tick(tick), "message": f"{app} {n}", "app": app}
-                self.logs.write(raw | {"level": level}, tick, visible_at=tick)
+            for app in self.apps:
+                self.write(app, n, f"{app} {n}", "ERROR" if n % 2 else "INFO")
 
     def play(
         self,
@@ -119,24 +89,6 @@ class Stage:
         """How often each message arrived at a backend."""
         return Counter(received.body for received in self.backends[backend].records)
 
-    def told(self, *kinds: type[Event]) -> list[Event]:
-        """The events of some kinds."""
-        return [event for event in self.events if isinstance(event, kinds)]
-
-    def world(self) -> World:
-        """The simulated one."""
-        return World(
-            clock=self.clock,
-            random=Random(1),
-            emit=self.events.append,
-            out=io.BytesIO(),
-            open_journal=lambda place, clock: SqliteJournal.open(
-                place.path, max_bytes=place.max_bytes, clock=clock, inline=True
-            ),
-            api_transport=CoreTransport(self.logs, self.clock),
-            otlp_transport=lambda name: CoreTransport(_Backend(self, name), self.clock),
-        )
-
     def _load(self) -> settings.Settings:
         if self.broken:
             raise self.broken
@@ -148,21 +100,6 @@ class Stage:
         bridge = await build(config, world, stack)
         self.began.append(self.clock.monotonic())
         return bridge
-
-
-class _Backend:
-    """A backend; the second one hangs while it is to: it answers after an hour."""
-
-    def __init__(self, stage: Stage, name: str) -> None:
-        self._stage = stage
-        self._name = name
-
-    def answer(self, request: Request) -> Answer:
-        """See `Core.answer`."""
-        since, until = self._stage.hangs
-        if self._name == "second" and since <= self._stage.clock.monotonic() < until:
-            return Answer(200, delay=3_600.0)
-        return self._stage.backends[self._name].answer(request)
 
 
 @pytest.fixture
@@ -204,8 +141,8 @@ def test_five_reloads_lose_and_repeat_nothing(stage: Stage) -> None:
     assert stage.told(ConfigChanged) == 5 * [ConfigChanged("poll: page_size changed")]
     assert len(stage.told(AppStarted)) == 2
     assert len(stage.told(AppResumed)) == 10
-    for side in SIDES:
-        assert stage.bodies(side) == once(*APPS)
+    for side in Stage.sides:
+        assert stage.bodies(side) == once(*Stage.apps)
 
 
 def test_what_cannot_be_loaded_is_refused(stage: Stage) -> None:
@@ -223,7 +160,7 @@ def test_what_cannot_be_loaded_is_refused(stage: Stage) -> None:
         "SIGHUP: not reloaded, the old configuration goes on: "
         "config.yaml: 2 problems: apps: wrong; poll: wrong"
     )
-    assert stage.bodies("first") == once(*APPS)
+    assert stage.bodies("first") == once(*Stage.apps)
 
 
 def test_a_defect_in_loading_is_no_end(stage: Stage) -> None:
@@ -288,7 +225,7 @@ def test_apps_come_and_go(stage: Stage) -> None:
     stage.play((20, without), (60, put_back))
     assert stage.bridges == 3
     assert [event.text.partition(":")[0] for event in stage.told(AppStarted)] == ["one", "two"]
-    assert stage.bodies("first") == once(*APPS)
+    assert stage.bodies("first") == once(*Stage.apps)
 
 
 def test_a_destination_keeps_its_place(stage: Stage) -> None:
@@ -304,8 +241,8 @@ def test_a_destination_keeps_its_place(stage: Stage) -> None:
 
     stage.play((20, without), (60, put_back))
     assert stage.bridges == 3
-    for side in SIDES:
-        assert stage.bodies(side) == once(*APPS)
+    for side in Stage.sides:
+        assert stage.bodies(side) == once(*Stage.apps)
 
 
 def test_a_new_destination_gets_what_comes(stage: Stage) -> None:
@@ -317,9 +254,9 @@ def test_a_new_destination_gets_what_comes(stage: Stage) -> None:
         stage.config["destinations"] = [both[0], both[1] | {"start": "now"}]
 
     stage.play((50, added))
-    assert stage.bodies("first") == once(*APPS)
-    assert once(*APPS, numbers=range(52, SENT)) <= stage.bodies("second")
-    assert not once(*APPS, numbers=range(45)) & stage.bodies("second")
+    assert stage.bodies("first") == once(*Stage.apps)
+    assert once(*Stage.apps, numbers=range(52, SENT)) <= stage.bodies("second")
+    assert not once(*Stage.apps, numbers=range(45)) & stage.bodies("second")
 
 
 def test_a_position_of_another_stream_sends_it_back(stage: Stage) -> None:
@@ -334,8 +271,8 @@ def test_a_position_of_another_stream_sends_it_back(stage: Stage) -> None:
     assert stage.bridges == 2
     (failed,) = stage.told(ReloadFailed)
     assert failed.text.startswith("the reload failed, back to the old configuration: apps: one: ")
-    for side in SIDES:
-        assert stage.bodies(side) == once(*APPS)
+    for side in Stage.sides:
+        assert stage.bodies(side) == once(*Stage.apps)
 
     async def attached() -> list[str]:
         async with AsyncExitStack() as stack:
@@ -346,7 +283,7 @@ def test_a_position_of_another_stream_sends_it_back(stage: Stage) -> None:
             stats = await bridge.journal.stats()
             return [one.destination for one in (*stats.backlogs, *stats.unused)]
 
-    assert sorted(run_virtually(attached(), loop=VirtualLoop())) == sorted(SIDES)
+    assert sorted(run_virtually(attached(), loop=VirtualLoop())) == sorted(Stage.sides)
 
 
 def test_another_journal(stage: Stage, tmp_path: Path) -> None:
@@ -363,7 +300,7 @@ def test_another_journal(stage: Stage, tmp_path: Path) -> None:
     assert stage.bridges == 3
     assert len(stage.told(ReloadFailed)) == 1
     assert len(stage.told(AppStarted)) == 4
-    assert set(stage.bodies("first")) >= set(once(*APPS, numbers=range(55)))
+    assert set(stage.bodies("first")) >= set(once(*Stage.apps, numbers=range(55)))
     assert (tmp_path / "other.sqlite").exists()
 
 
@@ -397,8 +334,8 @@ def test_a_hanging_backend_delays_a_reload_only_so_long(stage: Stage) -> None:
     stage.play((20, polls(100)))
     assert stage.bridges == 2
     assert 22 < stage.began[1] <= 20 + GRACE + 1
-    assert set(stage.bodies("second")) == set(once(*APPS))
-    assert stage.bodies("first") == once(*APPS)
+    assert set(stage.bodies("second")) == set(once(*Stage.apps))
+    assert stage.bodies("first") == once(*Stage.apps)
 
 
 def test_a_second_request_during_a_reload_is_remembered(stage: Stage) -> None:
@@ -407,7 +344,7 @@ def test_a_second_request_during_a_reload_is_remembered(stage: Stage) -> None:
     stage.play((20, polls(100)), (22, polls(200)), (23, polls(300)))
     assert stage.bridges == 3
     assert stage.told(Reloading) == 2 * [Reloading(1)]
-    assert stage.bodies("first") == once(*APPS)
+    assert stage.bodies("first") == once(*Stage.apps)
 
 
 def test_a_stop_during_a_reload_ends(stage: Stage) -> None:
