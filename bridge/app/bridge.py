@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from bridge.app.metered import Metered
+from bridge.app.silences import Silences
 from bridge.clock import Clock
 from bridge.delivery.forwarder import Forwarder
 from bridge.destinations.file import File
@@ -44,6 +45,7 @@ class Bridge:
         forwarders: Sequence[Forwarder],
         files: Sequence[File],
         sending: Sequence[Metered],
+        silences: Silences,
         account: Account,
         journal: Journal,
         clock: Clock,
@@ -52,6 +54,7 @@ class Bridge:
         self.tailers = tailers
         self.forwarders = forwarders
         self.sending = sending
+        self.silences = silences
         self.account = account
         self.journal = journal
         self._clock = clock
@@ -74,9 +77,12 @@ class Bridge:
                 group.create_task(self._keep(t.name, t.run), name=f"read {t.name}")
                 for t in self.tailers
             ]
-            progress = group.create_task(self._report_progress())
+            watching = [
+                group.create_task(self._report_progress()),
+                group.create_task(self.silences.run()),
+            ]
             await stop.wait()
-            await _cancelled([*reading, progress])
+            await _cancelled([*reading, *watching])
             await self._finish(delivering, halt)
 
     async def run_once(self, patience: float, stop: asyncio.Event | None = None) -> list[str]:

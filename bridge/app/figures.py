@@ -18,11 +18,12 @@ Look: TypeAlias = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
 
 
 def figures(
-    bridge: Bridge, clock: Clock, stats: Callable[[], Stats | None]
+    bridge: Bridge, clock: Clock, stats: Callable[[], Stats | None], *, began: float
 ) -> Mapping[Metric, Look]:
     """A source for every metric that is looked at rather than counted.
 
-    ``stats`` gives the journal's last known figures, None before the first.
+    ``stats`` gives the journal's last known figures, None before the first; ``began`` is the
+    monotonic moment at which the process did.
     """
 
     def app(value: Callable[[Tailer], float | None]) -> Look:
@@ -53,12 +54,12 @@ def figures(
     def age(one: Backlog) -> float:
         return 0.0 if one.oldest is None else max(0, clock.now() - one.oldest) / SECOND
 
-    began = clock.monotonic()
     return {
         metrics.ENTRIES_READ: app(lambda tailer: tailer.read),
         metrics.POSITION_AGE: app(lambda tailer: tailer.lag),
         metrics.OPEN_GAPS: app(lambda tailer: tailer.open_gaps),
         metrics.APP_UP: app(lambda tailer: not tailer.trouble),
+        metrics.SILENT: lambda: [((name,), s) for name, s in bridge.silences.silent.items()],
         metrics.RECORDS_DELIVERED: destination(lambda state: state.delivered),
         metrics.DESTINATION_UP: destination(lambda state: state.trouble is None),
         metrics.DESTINATION_ACKNOWLEDGED: lambda: [

@@ -10,15 +10,17 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from bridge import settings
+from bridge.admin import Health, View
 from bridge.admin.server import address_of, listening, serving
 from bridge.app.bridge import Bridge
 from bridge.app.export import Exporter
 from bridge.app.oversight import Oversight
 from bridge.clock import SystemClock
 from bridge.errors import ConfigError
+from bridge.model import Json
 from bridge.telemetry import Emit, Event
 from bridge.telemetry.meter import Meter
 from bridge.telemetry.registry import Registry
@@ -74,36 +76,134 @@ class Overseen:
             self.emit(InternalError.of(name, error))
 
 
-async def overseeing(
-    config: settings.Settings, emit: Emit, stop: asyncio.Event, stack: AsyncExitStack
-) -> Overseen:
-    """Set up what looks after a service; it answers from now on, until the stack unwinds.
+class Overseer:
+    """Looks after one bridge after the other; the admin server answers from the first one on."""
 
-    Raises:
-        ConfigError: the admin server's address or the telemetry's endpoint cannot be used.
+    def __init__(self, emit: Emit) -> None:
+        """Nothing listens yet."""
+        self._emit = emit
+        self._clock = SystemClock()
+        self._began = self._clock.monotonic()
+        self._present = _Present()
+        self._door = _Door(self._present, emit)
+
+    async def __aenter__(self) -> Self:
+        """Begin; nothing is looked after yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Answer no more."""
+        await self._door.close()
+        self._present.close()
+
+    async def begin(
+        self, config: settings.Settings, halt: asyncio.Event, stack: AsyncExitStack
+    ) -> Overseen:
+        """Set up what looks after the next bridge, which ends when ``halt`` is set.
+
+        Its metrics are its own: counters begin anew, as after a restart, and series of what is
+        configured no more are gone.
+
+        Raises:
+            ConfigError: the admin server's address or the telemetry's endpoint cannot be used.
+        """
+        registry = Registry(
+            apps=[app.name for app in config.apps],
+            destinations=[one.name for one in config.destinations],
+        )
+        oversight = Oversight(config, self._clock, registry, halt, began=self._began)
+        self._present.take(oversight, registry)
+        exporter = None
+        if config.telemetry.endpoint is not None:
+            exporter = Exporter(config.telemetry, registry, self._clock, self._emit)
+            stack.push_async_callback(exporter.aclose)
+        where = await self._door.open(config.admin)
+
+        def heard(event: Event) -> None:
+            self._emit(event)
+            oversight.note(event)
+
+        return Overseen(heard, registry, oversight, exporter, where)
+
+
+class _Present:
+    """What the admin server shows: whatever looks after the present bridge; see `View`.
+
+    The one before is shown until the next one takes its place, since a scrape may come in between.
     """
-    clock = SystemClock()
-    registry = Registry(
-        apps=[app.name for app in config.apps],
-        destinations=[one.name for one in config.destinations],
-    )
-    stack.callback(registry.close)
-    oversight = Oversight(config, clock, registry, stop)
-    exporter = None
-    if config.telemetry.endpoint is not None:
-        exporter = Exporter(config.telemetry, registry, clock, emit)
-        stack.push_async_callback(exporter.aclose)
-    where = None
-    if config.admin.enabled:
-        listener, where = _listener(config.admin)
-        token = config.admin.token.get_secret_value() if config.admin.token else None
-        await stack.enter_async_context(serving(oversight, listener, emit, token))
 
-    def heard(event: Event) -> None:
-        emit(event)
-        oversight.note(event)
+    _oversight: Oversight
+    _registry: Registry | None = None
 
-    return Overseen(heard, registry, oversight, exporter, where)
+    def take(self, oversight: Oversight, registry: Registry) -> None:
+        """Show this one from now on."""
+        self.close()
+        self._oversight, self._registry = oversight, registry
+
+    def close(self) -> None:
+        """Take no more numbers."""
+        if self._registry is not None:
+            self._registry.close()
+
+    def live(self) -> Health:
+        """See `View.live`."""
+        return self._oversight.live()
+
+    def ready(self) -> Health:
+        """See `View.ready`."""
+        return self._oversight.ready()
+
+    def metrics(self, accept: str) -> tuple[str, bytes]:
+        """See `View.metrics`."""
+        return self._oversight.metrics(accept)
+
+    async def status(self) -> Json:
+        """See `View.status`."""
+        return await self._oversight.status()
+
+
+class _Door:
+    """The admin server's port, which stays open for as long as its address is the same."""
+
+    def __init__(self, view: View, emit: Emit) -> None:
+        self._view = view
+        self._emit = emit
+        self._admin: settings.Admin | None = None
+        self._listener: socket.socket | None = None
+        self._server = AsyncExitStack()
+
+    async def open(self, admin: settings.Admin) -> Event | None:
+        """Answer as these settings say; what to say of it if the address is new.
+
+        Raises:
+            ConfigError: the address cannot be had; nothing listens then.
+        """
+        before = self._admin
+        if admin == before:
+            return None
+        if before is None or (admin.enabled, admin.listen) != (before.enabled, before.listen):
+            await self.close()  # before the new one opens: an address may be part of another
+        where = None
+        if admin.enabled and self._listener is None:
+            self._listener, where = _listener(admin)
+        self._admin = admin
+        await self._serve(admin)
+        return where
+
+    async def _serve(self, admin: settings.Admin) -> None:
+        await self._server.aclose()
+        if self._listener is not None:
+            token = admin.token.get_secret_value() if admin.token else None
+            # The server closes what it is given; who comes before the next one does, waits.
+            served = serving(self._view, self._listener.dup(), self._emit, token)
+            await self._server.enter_async_context(served)
+
+    async def close(self) -> None:
+        """Answer no more."""
+        await self._server.aclose()
+        if self._listener is not None:
+            self._listener.close()
+        self._admin = self._listener = None
 
 
 def _listener(admin: settings.Admin) -> tuple[socket.socket, Event]:

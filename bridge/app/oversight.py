@@ -37,8 +37,15 @@ class Oversight:
     """What the admin server shows of a bridge; see `bridge.admin.View`."""
 
     def __init__(
-        self, config: settings.Settings, clock: Clock, registry: Registry, stop: asyncio.Event
+        self,
+        config: settings.Settings,
+        clock: Clock,
+        registry: Registry,
+        stop: asyncio.Event,
+        *,
+        began: float | None = None,
     ) -> None:
+        """``began`` is the monotonic moment at which the process did, if that is not now."""
         self._config = config
         self._clock = clock
         self._registry = registry
@@ -47,6 +54,7 @@ class Oversight:
         self._bridge: Bridge | None = None
         self._stats: Stats | None = None
         self._looked = clock.monotonic()
+        self._began = self._looked if began is None else began
         self._marks: dict[str, tuple[object, float]] = {}
         self._unstored: set[str] = set()
         self._showing = asyncio.Lock()
@@ -61,7 +69,8 @@ class Oversight:
     def take(self, bridge: Bridge) -> None:
         """Look after a bridge, which begins to run now."""
         self._bridge, self._looked = bridge, self._clock.monotonic()
-        for metric, look in figures(bridge, self._clock, lambda: self._stats).items():
+        looks = figures(bridge, self._clock, lambda: self._stats, began=self._began)
+        for metric, look in looks.items():
             self._registry.observe(metric, look)
 
     async def run(self) -> None:

@@ -15,6 +15,7 @@ import httpx
 from bridge import __version__, settings
 from bridge.app.bridge import Bridge
 from bridge.app.metered import Metered
+from bridge.app.silences import Silences
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
 from bridge.delivery.selection import Selection, TooOld
@@ -90,7 +91,6 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     """
     journal = world.open_journal(config.journal, world.clock)
     stack.push_async_callback(journal.aclose)
-    await attach_all(config, journal)
     forwarders, files, sending = [], [], []
     for one in config.destinations:
         destination = destination_of(one, world)
@@ -105,16 +105,37 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
     tailers = [tailer_of(app, config, account, journal, world) for app in config.apps]
     for tailer in tailers:
         await tailer.resume()
+    # Last: what is not going to run must not hold the journal for a destination that is new.
+    await attach_all(config, journal)
     return Bridge(
         tailers=tailers,
         forwarders=forwarders,
         files=files,
         sending=sending,
+        silences=Silences(
+            tailers,
+            {app.name: app.expect_every for app in config.apps if app.expect_every is not None},
+            time=account.time,
+            clock=world.clock,
+            emit=world.emit,
+        ),
         account=account,
         journal=journal,
         clock=world.clock,
         emit=world.emit,
     )
+
+
+async def rehearse(config: settings.Settings, world: World) -> None:
+    """Build what needs no journal, and let it go: does so beside a running bridge.
+
+    Raises:
+        ConfigError: the settings cannot be used, whatever the journal holds.
+    """
+    async with AsyncExitStack() as stack:
+        for one in config.destinations:
+            stack.push_async_callback(destination_of(one, world).aclose)
+        await account_of(config, world, stack)
 
 
 async def attach_all(config: settings.Settings, journal: Journal) -> None:

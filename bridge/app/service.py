@@ -7,10 +7,12 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from bridge import __version__, settings
 from bridge.app.bridge import Bridge
-from bridge.app.parts import build, real_world
+from bridge.app.parts import build, real_world, rehearse
+from bridge.app.reloading import Succession
 from bridge.telemetry import Emit
 from bridge.telemetry.service import (
     CaughtUp,
@@ -23,19 +25,35 @@ from bridge.telemetry.service import (
 )
 
 
-async def run(config: settings.Settings, emit: Emit) -> int:
-    """The service: forward until SIGTERM or SIGINT; the exit code."""
-    from bridge.app.overseen import overseeing  # noqa: PLC0415 - heavy, and of no use to --once
+async def run(load: Callable[[], settings.Settings], emit: Emit) -> int:
+    """The service: forward until SIGTERM or SIGINT; the exit code.
 
+    ``load`` gives the settings, at the start and again at each SIGHUP.
+    """
+    from bridge.app.overseen import Overseer  # noqa: PLC0415 - heavy, and of no use to --once
+
+    config = load()
     signals = _Signals(emit)
-    async with AsyncExitStack() as stack:
-        overseen = await overseeing(config, emit, signals.stop, stack)
-        bridge = await build(config, real_world(overseen.emit, overseen.meter), stack)
-        signals.on_hang_up(bridge.hang_up)
-        await _say_started(config, bridge, emit)
-        async with overseen.looking_after(bridge):
-            await bridge.run(signals.stop)
-        waiting = await bridge.waiting()
+    async with Overseer(emit) as overseer:
+
+        async def begin(
+            config: settings.Settings, halt: asyncio.Event, stack: AsyncExitStack
+        ) -> Bridge:
+            overseen = await overseer.begin(config, halt, stack)
+            bridge = await build(config, real_world(overseen.emit, overseen.meter), stack)
+            await _say_started(config, bridge, emit)
+            await stack.enter_async_context(overseen.looking_after(bridge))
+            return bridge
+
+        bridges = Succession(
+            load=load,
+            rehearse=partial(rehearse, world=real_world(emit)),
+            begin=begin,
+            emit=emit,
+            stop=signals.stop,
+        )
+        signals.on_hang_up(bridges.hang_up)
+        waiting = await bridges.run(config)
     emit(Stopped(waiting))
     return 0
 

@@ -24,12 +24,15 @@ def run(
 ) -> None:
     """Read the configured apps and deliver every entry, until SIGTERM or Ctrl-C.
 
+    SIGHUP has the config file read again, and file destinations open their files anew.
+
     Example: fal-log-bridge run --config my.yaml
 
     Example: fal-log-bridge run --once --timeout 5m
     """
     import asyncio  # noqa: PLC0415 - keeps --help quick
     import sys  # noqa: PLC0415
+    from functools import partial  # noqa: PLC0415
 
     from bridge import settings  # noqa: PLC0415
     from bridge.app import service  # noqa: PLC0415
@@ -46,7 +49,7 @@ def run(
         raise typer.BadParameter(str(error), param_hint="--timeout") from error
     if not patience:
         raise typer.BadParameter("must be more than 0", param_hint="--timeout")
-    loaded = settings.load(config)
+    load = partial(settings.load, config)
     emit = LogWriter(sys.stderr, SystemClock(), human=sys.stderr.isatty())
-    work = service.run_once(loaded, emit, patience) if once else service.run(loaded, emit)
+    work = service.run_once(load(), emit, patience) if once else service.run(load, emit)
     raise typer.Exit(asyncio.run(work))

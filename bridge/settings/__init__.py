@@ -4,6 +4,7 @@
 is wrong. Secrets are `SecretStr` or callables without a telling repr, and stand in no message.
 """
 
+from bridge.settings.changes import changes
 from bridge.settings.keys import FileKey, FixedKey, KeySource
 from bridge.settings.loading import DEFAULT_CONFIG, load, quieten_grpc
 from bridge.settings.sections import (
@@ -55,6 +56,7 @@ __all__ = [
     "Syslog",
     "Telemetry",
     "Tls",
+    "changes",
     "format_duration",
     "format_size",
     "load",

@@ -68,6 +68,13 @@ def worth_a_word(settings: Settings) -> Iterator[str]:
             f"{settings.poll.requests_per_second:g} requests a second, so that each is looked at "
             f"every {format_duration(round(every, 1))} at best"
         )
+    for index, app in enumerate(settings.apps):
+        if app.expect_every is not None and app.expect_every <= settings.poll.max_interval:
+            yield (
+                f"apps[{index}].expect_every: an idle app is looked at every "
+                f"{format_duration(settings.poll.max_interval)} (poll.max_interval), so it would "
+                "be called silent while it writes"
+            )
     apps = [app.name for app in settings.apps]
     for index, destination in enumerate(settings.destinations):
         words = chain(_selecting_words(destination, apps), _words(destination))

@@ -273,6 +273,8 @@ class App(Section):
     """Only entries with these labels (the API's `extra_filters`)."""
     start: FirstStart = StartBack(600)
     """Where the very first start begins: `now`, a duration back, or an ISO 8601 time."""
+    expect_every: Annotated[Seconds, Field(gt=0)] | None = None
+    """Called silent, with a warning and a metric, when no entry has come for this long."""
     resource: Mapping[Text, Scalar] = {}
     """Resource attributes to add to its entries, or to put in place of derived ones."""
     shape: Shape = Shape()

@@ -172,6 +172,11 @@ class Tailer:
         return max(self._moved, self._progress.moved, heard)
 
     @property
+    def paused(self) -> bool:
+        """Whether it waits for room in the journal."""
+        return self._progress.paused
+
+    @property
     def open_gaps(self) -> int:
         """How many stretches of it cannot be proved complete."""
         return len(self._progress.gaps)

@@ -143,6 +143,12 @@ OPEN_GAPS: Final = Metric(
 APP_UP: Final = Metric(
     "app_up", Kind.GAUGE, ("app",), "1 while the app can be read and stored, 0 while it cannot."
 )
+SILENT: Final = Metric(
+    "silent",
+    Kind.GAUGE,
+    ("app",),
+    "1 while no entry of the app has come for its expect_every, 0 while they come; absent without.",
+)
 DESTINATION_UP: Final = Metric(
     "destination_up",
     Kind.GAUGE,
@@ -173,6 +179,7 @@ METRICS: Final = (
     GAPS,
     OPEN_GAPS,
     APP_UP,
+    SILENT,
     SENDS,
     RECORDS_DELIVERED,
     BACKLOG_RECORDS,
@@ -198,8 +205,9 @@ metrics restores the names below.
 
 Labels are names from the configuration, HTTP statuses and outcomes, never anything out of an
 entry. The counters of all configured apps and destinations are there from the start, at 0, and
-begin anew with the process; a histogram appears with its first observation. What is read off the
-journal (backlogs, dead letters, its size) is at most a few seconds old.
+begin anew with the process and with each reload, as `rate()` and its like expect; series of what is
+configured no more are gone then. A histogram appears with its first observation. What is read off
+the journal (backlogs, dead letters, its size) is at most a few seconds old.
 
 `target_info` and `process_*` are there as well, as is usual.
 

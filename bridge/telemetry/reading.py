@@ -233,6 +233,42 @@ class NothingShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AppSilent(Event):
+    """No entry of an app has come for its ``expect_every``, although it could be read.
+
+    ``since`` is when the last one was journaled, by the server's time, or when this bridge began;
+    ``seconds`` is how long ago that is.
+    """
+
+    level: ClassVar[int] = logging.WARNING
+    app: str
+    since: Tick
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return (
+            f"{self.app}: silent: it can be read, and no entry has come for {self.seconds:,.0f} s, "
+            f"since {format_tick(self.since)}; see whether the app runs, and check app_id and "
+            "filters"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AppHeard(Event):
+    """Entries of an app that was silent come again."""
+
+    app: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"{self.app}: entries come again, after {self.seconds:,.0f} s of silence"
+
+
+@dataclass(frozen=True, slots=True)
 class BehaviourChanged(Event):
     """The API behaves otherwise than it did, or than was expected at the first look.
 

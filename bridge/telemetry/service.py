@@ -55,6 +55,67 @@ class HungUp(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigUnchanged(Event):
+    """A SIGHUP came, and the configuration is what it was."""
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return "SIGHUP: nothing changed in the configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChanged(Event):
+    """One thing that the configuration to be taken has otherwise; keys are named, no values."""
+
+    change: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"configuration: {self.change}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reloading(Event):
+    """A changed configuration is usable: the bridge drains, then goes on with it."""
+
+    changes: int
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        what = "1 change" if self.changes == 1 else f"{self.changes} changes"
+        return f"reloading the configuration, {what}: finishing what is in flight"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRefused(Event):
+    """A changed configuration cannot be used. ``error`` is what a start with it would say."""
+
+    level: ClassVar[int] = logging.ERROR
+    error: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"SIGHUP: not reloaded, the old configuration goes on: {_one_line(self.error)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed(Event):
+    """No bridge could be built from a configuration that looked usable: back to the old one."""
+
+    level: ClassVar[int] = logging.ERROR
+    error: str
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"the reload failed, back to the old configuration: {_one_line(self.error)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped(Event):
     """The bridge has stopped; ``waiting`` records are in the journal for the next start."""
 
@@ -230,6 +291,12 @@ class InternalError(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return f"internal error in {self.where}: {self.error}"
+
+
+def _one_line(error: str) -> str:
+    """A message that lists several problems, as one sentence."""
+    first, *others = (line.strip() for line in error.splitlines())
+    return f"{first}: {'; '.join(others)}" if others else first
 
 
 def _listed(names: tuple[str, ...], what: str) -> str:

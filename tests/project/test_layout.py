@@ -44,6 +44,7 @@ _PURE = (
     "source/elimination.py",
     "source/fingerprint.py",
     "source/schedule.py",
+    "source/silence.py",
     "delivery/retry.py",
     "delivery/split.py",
     "delivery/inflight.py",

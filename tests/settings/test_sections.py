@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from support.settings import MINIMAL, Loaded
 
 from bridge.destinations.rfc5424 import Layout
+from bridge.errors import ConfigError
 from bridge.model import Filter
 from bridge.settings import (
     Destination,
@@ -557,3 +558,18 @@ def test_an_app_named_like_a_pattern(loaded: Loaded) -> None:
     """A name is matched as it is written too, whatever is in it."""
     text = MINIMAL.replace("an-app", "'a[b]'").replace("console", "console, apps: ['a[b]']")
     assert loaded(text).warnings == ()
+
+
+def test_expect_every(loaded: Loaded) -> None:
+    """A duration; one that an idle app cannot keep is worth a word."""
+    text = MINIMAL.replace("an-app}", "an-app, expect_every: EVERY}")
+    assert loaded().apps[0].expect_every is None
+    fine = loaded(text.replace("EVERY", "10m"))
+    assert (fine.apps[0].expect_every, fine.warnings) == (600, ())
+    (word,) = loaded(text.replace("EVERY", "15s")).warnings
+    assert word == (
+        "apps[0].expect_every: an idle app is looked at every 15s (poll.max_interval), so it "
+        "would be called silent while it writes"
+    )
+    with pytest.raises(ConfigError, match="expect_every"):
+        loaded(text.replace("EVERY", "0"))
