@@ -47,8 +47,9 @@ class Stored:
 class Progress:
     """The position, sweep cursors and gaps of one app, in step with the journal.
 
-    ``moved`` is the monotonic moment of its last word from the journal, ``paused`` says that it
-    waits for room there.
+    ``barren`` says that nothing of the app was ever journaled, so that each live look begins at
+    its start. ``moved`` is the monotonic moment of its last word from the journal, ``paused`` says
+    that it waits for room there.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Progress:
         self.sweeps = Sweeps({})
         self.gaps = KnownGaps()
         self.read = 0
+        self.barren = False
         self.density = 0.0
         self.moved = clock.monotonic()
         self.paused = False
@@ -125,7 +127,7 @@ class Progress:
         at = self._time.at(began)
         found = [] if walk is None else walk.found()
         if walk is not None:
-            lost = await self._retention.gap(walk, found, min(window.ceiling, at), kind)
+            lost = await self._retention.gap(walk, found)
             gaps = [*gaps, *lost]
         if found:
             self._retention.shown(at - found[0].tick)

@@ -34,6 +34,7 @@ LARGEST_WALK: Final = 8 * 1024 * 1024
 """Bytes of answers after which a walk that may be given up is given up: memory is bounded."""
 
 _REMEMBERED: Final = 3600.0
+_SURELY_KEPT: Final[Tick] = 3600 * SECOND
 _FAR_BACK: Final[Tick] = 30 * 24 * 3600 * SECOND
 _MOST_DOUBTS: Final = 6
 
@@ -187,24 +188,31 @@ class Reader:
         """
         return await self._shows_any(than - back, than, (Filter(), self._filter), patience)
 
+    def knows(self, newest: Tick) -> None:
+        """An entry of this time is journaled, so it was shown once."""
+        if self._newest[0] < newest:
+            self._newest = newest, self._clock.monotonic()
+
     async def _see_something(self, patience: float | None) -> None:
         """Make sure that the API shows anything, before it is believed that a window is empty.
 
-        A backend in trouble may answer with empty pages for a while. What the app showed within
-        the last hour should still be shown, or at least something of the account.
+        A backend in trouble may answer with empty pages for a while, for one app or for all. The
+        newest entry that is known should still be shown; where it may have left the API by age,
+        anything of the account.
 
         Raises:
-            ApiUnavailable: nothing is.
+            ApiUnavailable: it is not.
         """
-        newest, shown_at = self._newest
-        if self._clock.monotonic() - shown_at > _REMEMBERED:
+        newest, known_at = self._newest
+        if self._clock.monotonic() - known_at > _REMEMBERED:
             return
         # No wider than needed: the API may fail for what lies beyond.
         until = ceil_to(newest + 1, SECOND)
         if await self._shows_any(newest - 1, until, (self._filter,), patience):
             return
-        if not await self._shows_any(newest - _FAR_BACK, None, (Filter(),), patience):
-            raise ApiUnavailable("the API shows nothing at all, where it showed entries before")
+        old = self._account.time.now() - newest > _SURELY_KEPT
+        if not old or not await self._shows_any(newest - _FAR_BACK, None, (Filter(),), patience):
+            raise ApiUnavailable("the API no longer shows an entry that it has shown before")
 
     async def _shows_any(
         self,

@@ -30,6 +30,7 @@ _BRIEFLY: Final = 2.0
 _LONGEST_FAILURE: Final = 3600.0
 _NARROWEST_FAILURE: Final[Tick] = SECOND
 _RETRY_GAPS_EVERY: Final = 3600.0
+_SELDOM: Final = 60.0
 
 
 class _Failing:
@@ -85,6 +86,7 @@ class Sweeper:
         self._trouble = Trouble(app, clock=clock, emit=emit)
         self._failing = _Failing(random)
         self._gaps_tried = -_RETRY_GAPS_EVERY
+        self._swept_at = -_SELDOM
 
     @property
     def trouble(self) -> str:
@@ -92,8 +94,14 @@ class Sweeper:
         return self._trouble.reason
 
     async def sweep(self, seconds: float) -> None:
-        """Read what is due, slice by slice for about so long, unless it failed just now."""
-        end = self._clock.monotonic() + seconds
+        """Read what is due, slice by slice for about so long, unless it failed just now.
+
+        Seldom while nothing was ever shown: then each live look reads everything again anyway.
+        """
+        now = self._clock.monotonic()
+        if self._progress.barren and now - self._swept_at < _SELDOM:
+            return
+        self._swept_at, end = now, now + seconds
         while window := self._progress.due(self._time.now()):
             if self._clock.monotonic() < self._failing.not_before:
                 return

@@ -62,6 +62,7 @@ _PRUNE_EVERY: Final = 60 * SECOND
 _PRUNE_MARGIN: Final = 600 * SECOND
 _SHORTEST_AWAY: Final[Tick] = 60 * SECOND
 _LOOKS_AWAY: Final = 4
+_MORE_OPINIONS: Final = 2
 _END_OF_TIME: Final[Tick] = 2**62
 
 
@@ -278,9 +279,19 @@ class Tailer:
         return reached
 
     async def _learn_time(self) -> None:
-        """Ask once for the server's time: until it is known, ours decides what was long ago."""
-        if not (self._timed or self._account.time.known):
-            await self._reader.page(Query(self._spec.filter, self._clock.now(), None, 1))
+        """Ask once for the server's time: until it is known, ours decides what was long ago.
+
+        A first answer far ahead of our own clock is not believed alone: a start taken from it, or
+        a position, would be durable.
+        """
+        if self._timed:
+            return
+        time, ask = self._account.time, Query(self._spec.filter, self._clock.now(), None, 1)
+        if not time.known:
+            await self._reader.page(ask)
+        for _ in range(_MORE_OPINIONS):
+            if time.now() - self._clock.now() > AHEAD:
+                await self._reader.page(ask)
         self._timed = True
 
     async def _begin(self) -> None:
@@ -306,6 +317,9 @@ class Tailer:
         began = self._clock.monotonic()
         now = self._account.time.at(began)
         newest = await self._journal.anchor(self.name, _END_OF_TIME)
+        self._progress.barren = newest is None
+        if newest is not None:
+            self._reader.knows(newest.tick)
         self._doubt(now, began, journaled=newest is not None)
         if newest is None or newest.tick <= now + AHEAD or self._looks.due(began):
             reached = await self._read_up_to(None, await self._floor(newest))
@@ -348,6 +362,7 @@ class Tailer:
                 self._emit(NothingShown(self.name, self._start))
             self._first = False
             return True
+        self._retention.suspect(walk)  # its slices may begin further down
         # Entries stamped ahead of time belong to the backlog too.
         ahead = Slice(now, now if walk.top is None else max(now, walk.top + 1))
         # Where less is still to be swept than to be read, the backlog begins there: then what

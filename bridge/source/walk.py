@@ -256,7 +256,7 @@ class Walk:
 
     def _narrow_crowd(self, top: Tick) -> None:
         """The page below a crowd reaches into its second: the cut was to milliseconds."""
-        if self.crowds and self.crowds[-1].floor <= top < self.crowds[-1].ceiling:
+        if self.crowds and self.crowds[-1].floor < top < self.crowds[-1].ceiling:
             crowd = self.crowds[-1]
             low = max(crowd.floor, floor_to(crowd.ceiling - 1, MILLISECOND))
             self.crowds[-1] = replace(crowd, floor=low)
@@ -272,7 +272,8 @@ class Walk:
         overlap_shown = self._overlap <= there
         self._overlap |= there
         # Cut to its second, this bound would have hidden the bottom.
-        self.fine = self.fine or (overlap_shown and (self._bounds.until or 0) % SECOND != 0)
+        within = (self._bounds.until or 0) % SECOND != 0 and bottom % SECOND != 0
+        self.fine = self.fine or (overlap_shown and within)
         if overlap_shown and low is not None and low < bottom:
             self._descend(shown, low)
         elif overlap_shown:
