@@ -160,10 +160,10 @@ class Reader:
                 raise
             except ApiError as error:
                 self.heard = self._clock.monotonic()
+                if not (self._persists or may_pass(error)):
+                    raise  # told by whoever asked; no other try follows
                 self._asking.note(error)
                 pause = pauses.after(error)
-                if not (self._persists or may_pass(error)):
-                    raise
                 if patience is not None and self._clock.monotonic() - began >= patience:
                     raise
                 await self._clock.sleep(pause)

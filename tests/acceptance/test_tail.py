@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from contextlib import ExitStack
 
 from support.acceptance_bridge import Command
@@ -51,3 +53,31 @@ def test_tail_without_a_journal(command: Command, opened: ExitStack) -> None:
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == "fal-log-bridge: APP: there is no app 'ap' (there are: app)\n"
     assert set(command.folder.iterdir()) == before
+
+
+def test_a_wrong_key(command: Command, opened: ExitStack) -> None:
+    """One message that says what to do, however many apps are asked for, and no key in it."""
+    fal = opened.enter_context(FalAccount())
+    key = "key-id:c0ffee-wrong-secret"
+    config = command.config(
+        fal.url, {"backend": "http://127.0.0.1:9"}, apps=["app", "other"], fal={"key": key}
+    )
+    done = command.run("tail", "--config", config)
+    assert (done.code, done.out) == (1, "")
+    (said,) = done.err.splitlines()
+    assert "401 Unauthorized" in said
+    assert "check fal.key" in said
+    assert "c0ffee" not in said
+
+
+def test_a_reader_that_has_enough(command: Command, opened: ExitStack) -> None:
+    """A closed pipe ends it without a word."""
+    fal = opened.enter_context(FalAccount())
+    fal.write(line(micros() - n * 1_000, f"line {n} {'x' * 1_000}") for n in range(500))
+    config = command.config(fal.url, {"backend": "http://127.0.0.1:9"})
+    piped = f'"{sys.executable}" -m bridge tail --config "{config}" | head -n 1'
+    done = subprocess.run(
+        ["/bin/sh", "-c", piped], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1

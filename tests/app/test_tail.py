@@ -188,6 +188,7 @@ def test_a_refusal_ends_it(scene: Scene) -> None:
 
     with pytest.raises(ApiUnauthorized, match="401"):
         scene.play(main)
+    assert not scene.events  # the error is the message
 
 
 def test_an_unknown_app(scene: Scene) -> None:
