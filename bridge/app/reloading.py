@@ -153,4 +153,4 @@ class Succession:
         """Say why there was no reload; what is no error of the tree is a defect, told as one."""
         if not isinstance(error, BridgeError):
             self._emit(InternalError.of("the reload", error))
-        self._emit(event(str(error)))
+        self._emit(event(str(error) or type(error).__name__))

@@ -163,16 +163,18 @@ def test_what_cannot_be_loaded_is_refused(stage: Stage) -> None:
     assert stage.bodies("first") == once(*Stage.apps)
 
 
-def test_a_defect_in_loading_is_no_end(stage: Stage) -> None:
+@pytest.mark.parametrize("said", ["too deep", ""])
+def test_a_defect_in_loading_is_no_end(stage: Stage, said: str) -> None:
     """It is told as one, and the old configuration goes on."""
 
     def broken(stage: Stage) -> None:
-        stage.broken = RecursionError("too deep")
+        stage.broken = RecursionError(said)
 
     stage.play((10, broken))
     assert stage.bridges == 1
     assert stage.told(InternalError)
-    assert stage.told(ReloadRefused) == [ReloadRefused("too deep")]
+    assert stage.told(ReloadRefused) == [ReloadRefused(said or "RecursionError")]
+    assert stage.told(ReloadRefused)[0].text
 
 
 def test_what_cannot_be_built_is_refused_before_anything_drains(
