@@ -10,12 +10,11 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge import settings
 from bridge.admin.server import address_of, listening, serving
 from bridge.app.bridge import Bridge
-from bridge.app.export import Exporter
 from bridge.app.oversight import Oversight
 from bridge.clock import SystemClock
 from bridge.errors import ConfigError
@@ -23,6 +22,9 @@ from bridge.telemetry import Emit, Event
 from bridge.telemetry.meter import Meter
 from bridge.telemetry.registry import Registry
 from bridge.telemetry.service import AdminListening, AdminMoved, InternalError
+
+if TYPE_CHECKING:
+    from bridge.app.export import Exporter
 
 _RESTART_AFTER: Final = 15.0
 _LAST_EXPORT: Final = 1.0
@@ -91,6 +93,8 @@ async def overseeing(
     oversight = Oversight(config, clock, registry, stop)
     exporter = None
     if config.telemetry.endpoint is not None:
+        from bridge.app.export import Exporter  # noqa: PLC0415 - only who exports needs it
+
         exporter = Exporter(config.telemetry, registry, clock, emit)
         stack.push_async_callback(exporter.aclose)
     where = None
