@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure the whole, its stages, or both."""
+"""``python -m benchmarks``: measure the whole, its stages, catching up, or all of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import whole
+from benchmarks import catch_up, whole
 from benchmarks.processes import BenchmarkFailed
 
 
@@ -15,16 +15,19 @@ def main() -> None:
     given = _arguments()
     try:
         measured = (
-            whole.measure(given.entries, given.with_otelcol) if given.part != "stages" else None
+            whole.measure(given.entries, given.with_otelcol)
+            if given.part in (None, "whole")
+            else None
         )
+        caught_up = catch_up.measure(given.entries) if given.part in (None, "catch-up") else None
         # Only now: what this process holds counts into the memory of those it starts.
         from benchmarks import stages  # noqa: PLC0415
         from benchmarks.report import Report  # noqa: PLC0415
 
-        costs = stages.measure(given.entries) if given.part != "whole" else None
+        costs = stages.measure(given.entries) if given.part in (None, "stages") else None
     except BenchmarkFailed as error:
         sys.exit(f"benchmark failed: {error}")
-    report = Report(measured, costs)
+    report = Report(measured, costs, caught_up)
     report.show()
     if given.json is not None:
         report.write(given.json)
@@ -33,7 +36,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "part", nargs="?", choices=("stages", "whole"), help="only this part; default: both"
+        "part", nargs="?", choices=("stages", "whole", "catch-up"), help="only this part"
     )
     parser.add_argument("--entries", type=int, default=100_000, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")

@@ -44,9 +44,12 @@ class LogsApi:
 
     content_type = "application/json"
 
-    def __init__(self, count: int, begin: Tick) -> None:
+    def __init__(self, count: int, begin: Tick, delay: float) -> None:
+        """Answers take ``delay`` seconds."""
         shown = list(entries(count, begin))
+        self._delay = delay
         self._tally = {"entries": count, "bytes": sum(len(text) for _, text in shown)}
+        self._tally |= {"requests": 0, "served": 0}
         self._timeline = Timeline(shown)
 
     def post(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[HTTPStatus, bytes]:
@@ -58,7 +61,11 @@ class LogsApi:
         if since is None or query.get("app_id", APP) != APP or json.loads(body) != {}:
             return HTTPStatus.UNPROCESSABLE_ENTITY, b'{"detail": "not a query of this benchmark"}'
         limit = int(query.get("limit", _DEFAULT_LIMIT))
-        return HTTPStatus.OK, b"[%b]" % b",".join(self._timeline.newest(since, until, limit))
+        page = self._timeline.newest(since, until, limit)
+        self._tally["requests"] += 1
+        self._tally["served"] += len(page)
+        time.sleep(self._delay)
+        return HTTPStatus.OK, b"[%b]" % b",".join(page)
 
     def tally(self) -> dict[str, int]:
         """See `Fake.tally`."""
@@ -135,9 +142,10 @@ def main() -> None:
     api = kinds.add_parser("api")
     api.add_argument("--entries", type=int, required=True)
     api.add_argument("--begin", type=int, required=True)
+    api.add_argument("--delay", type=float, default=0.0)
     kinds.add_parser("sink")
     given = parser.parse_args()
-    serve(LogsApi(given.entries, given.begin) if given.kind == "api" else Sink())
+    serve(LogsApi(given.entries, given.begin, given.delay) if given.kind == "api" else Sink())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.catch_up import DELAY, CaughtUp
 from benchmarks.stages import Cost
 from benchmarks.whole import Measured, Result
 
@@ -23,6 +24,7 @@ class Report:
 
     whole: Measured | None
     stages: Mapping[str, Cost] | None
+    catch_up: Sequence[CaughtUp] | None
 
     def show(self) -> None:
         """Print the tables."""
@@ -31,6 +33,8 @@ class Report:
             console.print(_whole_table(self.whole))
         if self.stages is not None:
             console.print(_stages_table(self.stages))
+        if self.catch_up is not None:
+            console.print(_catch_up_table(self.catch_up))
 
     def write(self, file: Path) -> None:
         """Write everything as JSON, each peer with the bridge's share of its CPU."""
@@ -86,4 +90,19 @@ def _stages_table(stages: Mapping[str, Cost]) -> Table:
     table.add_column("time µs/entry", justify="right")
     for name, cost in stages.items():
         table.add_row(name, f"{cost.cpu_us:.1f}", f"{cost.wall_us:.1f}")
+    return table
+
+
+def _catch_up_table(runs: Sequence[CaughtUp]) -> Table:
+    table = Table(
+        title=f"Catching up, {DELAY * 1000:.0f} ms an answer",
+        caption="times: as fast as one request at a time.",
+        box=SIMPLE,
+    )
+    for name in ("requests at a time", "s", "times", "requests", "served per entry"):
+        table.add_column(name, justify="right")
+    for one in runs:
+        speed = runs[0].seconds / one.seconds
+        row = (f"{one.seconds:.1f}", f"{speed:.1f}", f"{one.requests:,}", f"{one.served:.2f}")
+        table.add_row(str(one.concurrency), *row)
     return table

@@ -24,7 +24,7 @@ _SLOWEST: Final = 1_000
 """Entries a second below which a run is given up."""
 _STARTING: Final = 60.0
 
-_BRIDGE: Final = """\
+BRIDGE: Final = """\
 fal: {{base_url: "{api}", key: "{key}"}}
 apps: [{{app_id: "{app}", start: "{since}"}}]
 poll: {{requests_per_second: 1000}}
@@ -167,7 +167,7 @@ def _check(bridge: Result) -> None:
 
 def _bridge(job: Job) -> Usage:
     """Everything on: complete walks, the journal with its fsyncs, acknowledged delivery."""
-    config = job.write("config.yaml", _BRIDGE)
+    config = job.write("config.yaml", BRIDGE)
     return job.run(sys.executable, "-m", "bridge", "run", "--once", "--config", config)
 
 

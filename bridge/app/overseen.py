@@ -10,13 +10,12 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from bridge import settings
 from bridge.admin import Health, View
 from bridge.admin.server import address_of, listening, serving
 from bridge.app.bridge import Bridge
-from bridge.app.export import Exporter
 from bridge.app.oversight import Oversight
 from bridge.clock import SystemClock
 from bridge.errors import ConfigError
@@ -25,6 +24,9 @@ from bridge.telemetry import Emit, Event
 from bridge.telemetry.meter import Meter
 from bridge.telemetry.registry import Registry
 from bridge.telemetry.service import AdminListening, AdminMoved, InternalError
+
+if TYPE_CHECKING:
+    from bridge.app.export import Exporter
 
 _RESTART_AFTER: Final = 15.0
 _LAST_EXPORT: Final = 1.0
@@ -115,6 +117,8 @@ class Overseer:
         self._present.take(oversight, registry)
         exporter = None
         if config.telemetry.endpoint is not None:
+            from bridge.app.export import Exporter  # noqa: PLC0415 - only who exports needs it
+
             exporter = Exporter(config.telemetry, registry, self._clock, self._emit)
             stack.push_async_callback(exporter.aclose)
         where = await self._door.open(config.admin)

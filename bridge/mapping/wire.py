@@ -25,6 +25,7 @@ from bridge.model import Json
 
 MAX_DEPTH: Final = 16
 _CACHED: Final = 1_024
+_TABLED: Final = 2_048
 _SHORT: Final = 1_000
 _INT64: Final = 1 << 63
 _UINT64: Final = (1 << 64) - 1
@@ -46,7 +47,7 @@ def varint(number: int) -> bytes:
     return bytes(groups)
 
 
-_VARINTS: Final = tuple(varint(number) for number in range(1 << 14))
+_VARINTS: Final = tuple(varint(number) for number in range(_TABLED))
 
 
 def tag(field: int, kind: int = _LENGTH_DELIMITED) -> bytes:

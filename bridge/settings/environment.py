@@ -36,7 +36,7 @@ _SURELY_SECONDS: Final = 100
 class Variables(BaseSettings):
     """The variables that are no keys of the config file."""
 
-    model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True, extra="forbid")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
     bridge_config: str | None = None
     """The config file, where `--config` is not given."""

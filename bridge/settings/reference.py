@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from bridge.model import Json
+from bridge.settings.docstrings import descriptions
 from bridge.settings.environment import Variables
+from bridge.settings.section import Section
 from bridge.settings.sections import Selecting, Settings
 
 _INTRODUCTION: Final = """\
@@ -96,7 +98,7 @@ _TYPES: Final = {
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a config file (draft 2020-12); quantities are as people write them."""
-    schema = Settings.model_json_schema(mode="serialization")
+    schema = _schema(Settings)
     for section in (schema, *schema["$defs"].values()):
         for value in section["properties"].values():
             value.pop("title", None)
@@ -107,6 +109,23 @@ def json_schema() -> dict[str, Any]:
         **schema,
         "title": "fal log bridge configuration",
     }
+
+
+def _schema(section: type[Section]) -> dict[str, Any]:
+    """A section's own schema, with what its fields mean and those of the sections in it."""
+    schema = section.model_json_schema(mode="serialization")
+    definitions = {section.__name__: schema, **schema.get("$defs", {})}
+    for one in _subclasses(Section):
+        properties = definitions.get(one.__name__, {}).get("properties", {})
+        for key, text in descriptions(one).items() if properties else ():
+            properties[key]["description"] = text
+    return schema
+
+
+def _subclasses(section: type[Section]) -> Iterator[type[Section]]:
+    for one in section.__subclasses__():
+        yield one
+        yield from _subclasses(one)
 
 
 def markdown() -> str:
@@ -128,7 +147,7 @@ def markdown() -> str:
 
 def _destinations(definitions: dict[str, Json]) -> Iterator[str]:
     """What every destination has, once, then what each has besides."""
-    shared = Selecting.model_json_schema(mode="serialization")
+    shared = _schema(Selecting)
     yield f"### every destination\n\n{_section(shared)}"
     for name, definition in _DESTINATIONS:
         yield f"### {name}\n\n{_section(definitions[definition], shared['properties'])}"
@@ -154,8 +173,9 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _variables() -> Iterator[tuple[str, str]]:
-    for name, info in Variables.model_fields.items():
-        yield f"`{name.upper()}`", " ".join((info.description or "").split())
+    described = descriptions(Variables)
+    for name in Variables.model_fields:
+        yield f"`{name.upper()}`", described[name]
 
 
 def _type(value: dict[str, Json]) -> str:

@@ -40,8 +40,8 @@ class Section(BaseModel):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         validate_default=False,
+        defer_build=True,  # the whole is validated at once, and is built at its first use
     )
 
     @model_validator(mode="before")

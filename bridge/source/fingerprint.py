@@ -21,7 +21,7 @@ from bridge.timestamps import parse_again
 
 UID_BYTES: Final = 16
 _VOLATILE_LABEL: Final = "fal_user_nickname"
-_REPEATING_LABELS: Final = ("app", "level", "logged_at", "message")
+_REPEATING_LABELS: Final = ("app", "message")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -73,20 +73,17 @@ def _canonical_labels(labels: Json, raw: dict[str, Json], tick: Tick | None) -> 
     kept = labels.copy()
     kept.pop(_VOLATILE_LABEL, None)
     for key in _REPEATING_LABELS:
-        if key in kept and _repeats(key, kept[key], raw, tick):
+        if key in kept and kept[key] == raw.get(key):
             del kept[key]
+    if "level" in kept and str(kept["level"]).upper() == str(raw.get("level")).upper():
+        del kept["level"]
+    if "logged_at" in kept and tick is not None:
+        logged_at = parse_again(kept["logged_at"], raw.get("timestamp"), tick)
+        if logged_at == tick:
+            del kept["logged_at"]
     if "traceback" in "\n".join(kept):
         return {key: value for key, value in kept.items() if "traceback" not in key}
     return kept
-
-
-def _repeats(key: str, value: Json, raw: dict[str, Json], tick: Tick | None) -> bool:
-    """Whether a label says what the entry says itself."""
-    if key == "level":
-        return str(value).upper() == str(raw.get(key)).upper()
-    if key == "logged_at":
-        return tick is not None and parse_again(value, raw.get("timestamp"), tick) == tick
-    return bool(value == raw.get(key))
 
 
 def _serialise(value: Json) -> bytes:

@@ -26,7 +26,7 @@ from bridge.source.account import Account
 from bridge.source.crowds import Crowds
 from bridge.source.schedule import PageLimit
 from bridge.source.trouble import Patience, Trouble, may_pass
-from bridge.source.walk import Walk
+from bridge.source.walk import Walk, density_of
 from bridge.telemetry import Emit
 from bridge.timestamps import ceil_to
 
@@ -241,8 +241,9 @@ class Reader:
         at_once: type[ApiError] = ApiLimitRefused,
     ) -> bool:
         while not walk.done:
-            large = most_pages is not None and walk.pages and walk.size >= LARGEST_WALK
-            if large or (most_pages is not None and walk.pages >= most_pages):
+            if most_pages is not None and await self._too_far(
+                walk, selection, most_pages, patience
+            ):
                 return False
             bounds = walk.bounds
             query = Query(selection, bounds.since, bounds.until, bounds.limit)
@@ -261,6 +262,28 @@ class Reader:
             self.largest_page = walk.largest
         self.limit.completed()
         return True
+
+    async def _too_far(
+        self, walk: Walk, selection: Filter, most_pages: int, patience: float | None
+    ) -> bool:
+        """Whether a walk takes more than it may; found out early, since all of it is read again.
+
+        The first page tells how far it is if the rest is as dense, and a small one from halfway
+        how dense that is: entries often come in a burst, after hours of nothing.
+        """
+        if not walk.pages:
+            return False
+        allowed = min(most_pages, walk.pages * LARGEST_WALK / max(1, walk.size))
+        if walk.pages >= allowed:
+            return True
+        ahead = allowed - walk.pages
+        if walk.pages > 1 or walk.pages_ahead(walk.density) <= ahead:
+            return False
+        half = walk.halfway
+        page = await self.page(
+            Query(selection, half.since, half.until, half.limit), patience=patience
+        )
+        return walk.pages_ahead(density_of(page, half)) > ahead
 
     def _learn(self, walk: Walk, page: Page) -> None:
         """What one more page of a walk says of the server."""

@@ -190,6 +190,19 @@ class Walk:
             return 0.0
         return self._met / max(1, self._top - self._bottom)
 
+    def pages_ahead(self, density: float) -> float:
+        """How many more pages it is to the floor, if that many entries a tick are on the way."""
+        if self._bottom is None:
+            return 0.0
+        return max(0, self._bottom - self._floor) * density / max(1, self._largest)
+
+    @property
+    def halfway(self) -> Bounds:
+        """What to ask to see how dense it is half of the way down: a stretch of a page's width."""
+        top, bottom = self._top or self._floor, self._bottom or self._floor
+        middle = (self._floor + bottom) // 2
+        return Bounds(middle - (top - bottom), middle, min(DOCUMENTED_PAGE, self._bounds.limit))
+
     def shrink(self) -> bool:
         """Lower the limit after a refused or oversized answer; False when it is already 1."""
         self._may_raise = False
@@ -437,11 +450,12 @@ class Walk:
 
     def _merge(self, shown: Sequence[_Sighting]) -> None:
         """Add what exceeds the number of equals already taken: a multiset union."""
-        counts: Counter[bytes] = Counter()
+        counts: dict[bytes, int] = {}  # a Counter asks a method for every new key
         for sighting in shown:
-            counts[sighting.content] += 1
-            equals = self._sightings.setdefault(sighting.content, [])
-            if counts[sighting.content] > len(equals):
+            content = sighting.content
+            count = counts[content] = counts.get(content, 0) + 1
+            equals = self._sightings.setdefault(content, [])
+            if count > len(equals):
                 equals.append(sighting)
 
     def _shows_anchor(self, low: Tick) -> bool:
@@ -461,6 +475,13 @@ def lower_limit(limit: int) -> int:
     """The next smaller limit to try: half as much, but not past the documented one."""
     half = max(1, limit // 2)
     return max(half, DOCUMENTED_PAGE) if limit > DOCUMENTED_PAGE else half
+
+
+def density_of(page: Page, bounds: Bounds) -> float:
+    """Entries per tick in what a page shows of its bounds, of which the upper one is given."""
+    until, ticks = bounds.until or 0, [e.tick for e in page.entries if e.tick is not None]
+    low = ticks[-1] if len(page.entries) >= bounds.limit and ticks else bounds.since
+    return len(ticks) / max(1, until - low)
 
 
 def _contents_at(tick: Tick, shown: Sequence[_Sighting]) -> Counter[bytes]:

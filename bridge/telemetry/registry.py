@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
@@ -126,6 +125,10 @@ class Registry(Meter):
 
     def otlp(self) -> bytes:
         """All metrics as one encoded ``ExportMetricsServiceRequest``."""
+        from opentelemetry.exporter.otlp.proto.common.metrics_encoder import (  # noqa: PLC0415 - heavy, and few export
+            encode_metrics,
+        )
+
         data = self._exported.get_metrics_data()
         if data is None:  # the SDK is turned off, by its own variable
             return b""

@@ -93,6 +93,10 @@ class Scene:
     caps: Sequence[int] = (1_000_000,)
     spec: AppSpec = SPEC
     max_bytes: int = 10**9
+    latency: float = 0.0
+    concurrency: int = 4
+    served: int = 0
+    seconds: float = 0.0
     events: list[Event] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
@@ -109,13 +113,16 @@ class Scene:
         error = self.obstacle(query)
         if error is not None:
             raise error
+        if self.latency:
+            await self.clock.sleep(self.latency)
         server = Server(self.entries, caps=self.caps)
         page = server.page(Bounds(query.since, query.until, query.limit))
+        self.served += len(page.entries)
         return replace(page, served_at=self.clock.now() // SECOND * SECOND)
 
     def tailer(self) -> Tailer:
         """A new tailer on the same journal, as after a restart."""
-        limiter = Limiter(self.clock, requests_per_second=1_000, concurrency=4)
+        limiter = Limiter(self.clock, requests_per_second=1_000, concurrency=self.concurrency)
         return Tailer(
             self.spec,
             account=Account(self, limiter, self.clock),
@@ -146,7 +153,13 @@ class Scene:
 def play(body: Callable[[Scene], Any], **options: Any) -> Scene:
     """Play a scene on virtual time."""
     scene = Scene(**options)
-    run_virtually(body(scene))
+
+    async def timed() -> None:
+        began = scene.clock.monotonic()
+        await body(scene)
+        scene.seconds = scene.clock.monotonic() - began
+
+    run_virtually(timed())
     return scene
 
 
@@ -228,6 +241,34 @@ def test_a_backlog_is_journaled_oldest_first_and_resumes_in_the_middle() -> None
     assert scene.messages == [f"{n}" for n in range(20_000)]
     assert scene.journal.positions == sorted(scene.journal.positions)
     assert BacklogFound in scene.told(BacklogFound)
+
+
+def test_a_backlog_is_read_once_and_many_slices_at_a_time() -> None:
+    """A hundred pages at 200 ms an answer: six times faster than one by one, read 1.1 times."""
+    many = [ago(600 - n / 20, f"{n}") for n in range(12_000)]
+    spec = replace(SPEC, backlog_width=8)
+
+    async def body(scene: Scene) -> None:
+        await scene.tailer().run_once()
+
+    scene = play(body, entries=many, spec=spec, caps=(120,), latency=0.2, concurrency=8)
+    assert scene.messages == [f"{n}" for n in range(12_000)]
+    assert scene.served < 1.15 * len(many)
+    assert scene.seconds < 0.2 * len(scene.queries) / 6
+
+
+def test_a_burst_after_hours_of_nothing_is_no_backlog() -> None:
+    """The hours look long from the burst: one small page from halfway tells that they are not."""
+    entries = [ago(18_000, "before"), *(ago(2 - n / 2_000, f"{n}") for n in range(3_500))]
+    spec = replace(SPEC, start=lambda now: now - 20_000 * SECOND)
+
+    async def body(scene: Scene) -> None:
+        await scene.tailer().run_once()
+
+    scene = play(body, entries=entries, spec=spec, caps=(1_000,))
+    assert len(scene.messages) == len(entries)
+    assert scene.told(BacklogFound) == []
+    assert scene.served < 1.1 * len(entries)
 
 
 def test_a_cap_that_falls_in_the_middle_of_a_backlog_loses_nothing() -> None:
