@@ -14,6 +14,7 @@ _PARTS: Final = 4
 _SELDOM: Final = 15.0
 _MOST_OFTEN: Final = 20
 _STEP: Final = 4
+_MOST_PATIENT: Final = 64
 
 
 class Pace:
@@ -51,18 +52,23 @@ class PageLimit:
     def __init__(self, page_size: int) -> None:
         self._most = page_size
         self.value = page_size
+        self._completed = 0
+        self._wanted = 1
 
     def refused(self, limit: int) -> None:
         """The server does not accept this limit: never ask for as much again."""
         self._most = self.value = min(self._most, lower_limit(limit))
 
     def too_large(self, limit: int) -> None:
-        """The answer passed the size cap: ask for less for now."""
-        self.value = lower_limit(limit)
+        """The answer passed the size cap: ask for less for now, and for longer each time."""
+        self.value = min(self.value, lower_limit(limit))
+        self._completed, self._wanted = 0, min(_MOST_PATIENT, self._wanted * _STEP)
 
     def completed(self) -> None:
-        """A walk ended well: win the page size back."""
-        self.value = min(self._most, self.value * 2)
+        """A walk ended well: win the page size back, little by little."""
+        self._completed += 1
+        if self.value < self._most and self._completed >= self._wanted:
+            self.value, self._completed = min(self._most, self.value * 2), 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,11 @@ def test_a_refused_limit_is_never_asked_again_an_oversized_answer_only_for_a_whi
     limit = PageLimit(1000)
     limit.too_large(1000)
     assert limit.value == 500
-    limit.completed()
+    limit.too_large(1000)  # an answer to what was asked before
+    assert limit.value == 500
+    for _ in range(16):
+        assert limit.value == 500
+        limit.completed()
     assert limit.value == 1000
     limit.refused(1000)
     limit.completed()
