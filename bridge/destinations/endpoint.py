@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ssl import SSLContext
 from typing import Final, Literal, cast
 from urllib.parse import urlsplit
@@ -82,6 +82,11 @@ class Failed(Exception):
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
         super().__init__(outcome.reason)
+
+    def after(self, *, progress: bool) -> Failed:
+        """The same, told of a try that got somewhere before it failed, or of one that did not."""
+        progress = progress and self.outcome.verdict is Verdict.RETRY
+        return Failed(replace(self.outcome, progress=progress))
 
 
 class Dialer:
