@@ -285,6 +285,7 @@ class Outcome:
     request's partial success gave back. ``own_fault`` says of a RETRY that the cause may be this
     very request: a 500, or no answer in time. ``answer`` is the beginning of what the destination
     itself answered, as text for a dead letter, empty where it took all or said nothing.
+    ``progress`` says of a RETRY that some of the request was taken before it failed.
     """
 
     verdict: Verdict
@@ -293,3 +294,4 @@ class Outcome:
     refused: int = 0
     own_fault: bool = False
     answer: str = ""
+    progress: bool = False

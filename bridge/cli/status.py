@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from bridge.app.status import AppStatus, Status
 
+_FULL: Final = 0.9
+"""The share of room for dead letters from which on they are called full: they come in lots."""
 _LEAST_PAUSE: Final = 0.1
 
 
@@ -114,6 +116,8 @@ def _show(now: Status, out: Console) -> None:
             out.print(line, soft_wrap=True)
     for line in destination_notes(now):
         out.print(line, soft_wrap=True)
+    for line in _dead_letters(now):
+        out.print(line, soft_wrap=True)
     held = "a bridge runs on it" if now.held else "no bridge runs on it"
     share = f"{size(now.live_bytes)} of {size(now.max_bytes)}"
     out.print(f"journal {now.path}: {share} waiting, {held}", soft_wrap=True)
@@ -169,6 +173,19 @@ def destination_notes(now: Status) -> Iterator[str]:
             )
         elif one.paused:
             yield (f"{one.name}: paused; `fal-log-bridge destinations resume {name}` lets it go on")
+
+
+def _dead_letters(now: Status) -> Iterator[str]:
+    """How much room they take, where there are any, and what to do when little is left."""
+    used, most = sum(one.dead_letter_bytes for one in now.destinations), now.dead_letters_max_bytes
+    if not used:
+        return
+    full = (
+        ", as good as full: a destination whose dead letters no longer fit is held until they do; "
+        "replay, or export and drop, what `fal-log-bridge dead-letters list` shows, "
+        "or raise journal.dead_letters_max_bytes"
+    )
+    yield f"dead letters: {size(used)} of {size(most)}{full if used >= _FULL * most else ''}"
 
 
 def _gaps(app: AppStatus) -> list[str]:

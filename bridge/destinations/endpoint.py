@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from ssl import SSLContext
+from dataclasses import dataclass, replace
 from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
 from bridge.destinations.link import Link, connected
 from bridge.destinations.otlp_answer import excerpt, one_line
-from bridge.destinations.tls import Tls, context, network_error_in, refusal_in
+from bridge.destinations.tls import Renewable, Tls, network_error_in, refusal_in
 from bridge.errors import ConfigError
 from bridge.model import Outcome, Verdict
 
@@ -83,6 +82,11 @@ class Failed(Exception):
         self.outcome = outcome
         super().__init__(outcome.reason)
 
+    def after(self, *, progress: bool) -> Failed:
+        """The same, told of a try that got somewhere before it failed, or of one that did not."""
+        progress = progress and self.outcome.verdict is Verdict.RETRY
+        return Failed(replace(self.outcome, progress=progress))
+
 
 class Dialer:
     """Connects to one endpoint and puts into words what becomes of its connections."""
@@ -94,20 +98,23 @@ class Dialer:
             ConfigError: a certificate file cannot be used.
         """
         self.endpoint = endpoint
-        self._context: SSLContext | None = context(tls) if endpoint.over_tls else None
+        self._trust = Renewable(tls) if endpoint.over_tls else None
         self._server_name = tls.server_name_override
         self._shows_certificate = tls.cert_file is not None
 
     async def dial(self, seconds: float) -> Link:
-        """Connect within so many seconds.
+        """Connect within so many seconds, by TLS files as they are now.
 
         Raises:
             Failed: no connection.
         """
         host, port = self.endpoint.host, self.endpoint.port
+        if self._trust is not None:
+            self._trust.renew()
+        trust = self._trust.context if self._trust is not None else None
         try:
             async with asyncio.timeout(seconds) as limit:
-                link = await connected(host, port, self._context, self._server_name)
+                link = await connected(host, port, trust, self._server_name)
         except OSError as error:
             if limit.expired():
                 raise self.silent("no connection to", seconds) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import json
 import os
 import stat
 import threading
@@ -23,6 +24,8 @@ Format = Literal["jsonl", "otlp_json"]
 _MODE: Final = 0o640
 _LOOK: Final = 65_536
 _OUR_BEGINNING: Final = b"{"
+_LONGEST: Final = 67_108_864
+"""Bytes of a line beyond which it is none of ours, and not read to be looked at."""
 _MENDS: Final = {
     errno.ENOENT: "make the folder, or mount it",
     errno.ENOTDIR: "a part of the path is no folder",
@@ -57,7 +60,8 @@ class File:
 
     The file is made with mode 0640 and opened again when it was moved or removed, or after
     `reopen`. Where a crash or a full disk left part of a line, that part was never acknowledged
-    and is cut off again. One process writes a file at a time.
+    and is cut off again; a whole line that only lacks its end gets it. One process
+    writes a file at a time.
     """
 
     acknowledged: Final = True
@@ -208,16 +212,32 @@ class _NoFile(OSError):
 def _mend(descriptor: int) -> None:
     """Cut off a last line that was never finished.
 
-    Every line of ours begins with a brace; what does not is someone else's and only ended.
+    Every line of ours begins with a brace and is whole JSON, or is torn. Anything else is someone
+    else's, or whole but for its end, and is only ended.
     """
     size = os.fstat(descriptor).st_size
     begin = _last_line(descriptor, size)
     if begin == size:
         return
-    if os.pread(descriptor, len(_OUR_BEGINNING), begin) == _OUR_BEGINNING:
+    if _is_torn(descriptor, begin, size):
         os.ftruncate(descriptor, begin)
     else:
         os.write(descriptor, b"\n")
+
+
+def _is_torn(descriptor: int, begin: int, size: int) -> bool:
+    """Whether the last line is a part of one of ours."""
+    if size - begin > _LONGEST or os.pread(descriptor, 1, begin) != _OUR_BEGINNING:
+        return False
+    try:
+        with os.fdopen(os.dup(descriptor), "rb") as reading:
+            reading.seek(begin)
+            json.loads(reading.read(size - begin))
+    except ValueError:
+        return True
+    except RecursionError:  # deeper than any of ours
+        return False
+    return False
 
 
 def _last_line(descriptor: int, size: int) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ssl import SSLContext, SSLObject
 from typing import Final, cast
 
@@ -15,6 +17,8 @@ _GLANCE: Final = 0.005
 """Seconds between two looks at what the other machine has taken."""
 _FAREWELL: Final = 1.0
 """Seconds that the other side has to see a connection end orderly."""
+_PIECE: Final = 16_384
+"""Bytes that are read together of what is left; TLS always has room for them."""
 _READ_AHEAD: Final = 262_144
 """Bytes that are kept unread at most; a peer that says more is not listened to any further."""
 
@@ -47,8 +51,8 @@ class Link(asyncio.Protocol):
         return tls is not None and tls.version() == "TLSv1.3"
 
     def write(self, data: bytes) -> None:
-        """Hand over bytes; see `flushed`."""
-        if not self.ended:
+        """Hand over bytes; see `flushed`. They are dropped where the connection is ending."""
+        if not (self.ended or self._own().is_closing()):
             self._own().write(data)
 
     def take(self) -> bytes:
@@ -115,6 +119,8 @@ class Link(asyncio.Protocol):
         # TLS's transport pauses at its limit, where others do beyond it.
         over.set_write_buffer_limits(high=1, low=0)
         self._transport = over
+        assert self._raw is not None  # noqa: S101 - it is what TLS was just begun on
+        self._raw.set_protocol(_Underneath(self._raw))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -134,7 +140,10 @@ class Link(asyncio.Protocol):
         self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.Protocol`; what the other side said before a failed write is kept."""
+        if exc is not None and self._raw is not None and self._raw is self._transport:
+            for data in _left(self._raw):
+                self.data_received(data)
         self._end(exc)
         self._gone.set()
 
@@ -168,6 +177,39 @@ class Link(asyncio.Protocol):
             await self._news.wait()
 
 
+class _Underneath(asyncio.BufferedProtocol):
+    """What stands between a transport and the TLS on it.
+
+    A failed write ends a connection with what came in before unread: TLS is given that, too.
+    """
+
+    def __init__(self, raw: asyncio.Transport) -> None:
+        self._raw = raw
+        self._tls = cast("asyncio.BufferedProtocol", raw.get_protocol())
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._tls.get_buffer(sizehint))
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._tls.buffer_updated(nbytes)
+
+    def eof_received(self) -> bool | None:
+        return self._tls.eof_received()
+
+    def pause_writing(self) -> None:
+        self._tls.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._tls.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            for data in _left(self._raw):
+                self.get_buffer(len(data))[: len(data)] = data
+                self._tls.buffer_updated(len(data))
+        self._tls.connection_lost(exc)
+
+
 async def connected(
     host: str, port: int, tls: SSLContext | None, server_name: str | None = None
 ) -> Link:
@@ -191,6 +233,17 @@ async def connected(
         link.abort()
         raise
     return link
+
+
+def _left(raw: asyncio.Transport) -> Iterator[bytes]:
+    """What has come in on a connection that is lost and was not read (its socket is still open).
+
+    Linux keeps it, also from a reset.
+    """
+    kept: socket.socket = raw.get_extra_info("socket")
+    with suppress(OSError):
+        while data := os.read(kept.fileno(), _PIECE):
+            yield data
 
 
 def _unacknowledged(opened: socket.socket) -> int:

@@ -20,7 +20,7 @@ from bridge.destinations.masking import Mask
 from bridge.destinations.otlp_answer import one_line, shown
 from bridge.destinations.otlp_body import too_large
 from bridge.destinations.otlp_grpc_answer import read_response, read_status
-from bridge.destinations.tls import Tls, pem
+from bridge.destinations.tls import Files, Tls, pem
 from bridge.errors import ConfigError
 from bridge.model import Outcome, Verdict
 from bridge.payload import Request
@@ -103,6 +103,9 @@ class OtlpGrpc:
         self._timeout = timeout
         self._max_payload = max_payload
         self._no_certificate = self._endpoint.secure and tls.cert_file is None
+        self._tls = tls
+        self._files = Files(tls) if self._endpoint.secure else None
+        self._failed = False
         self._credentials = self._trust(tls) if self._endpoint.secure else None
         override = tls.server_name_override if self._endpoint.secure else None
         named = (("grpc.ssl_target_name_override", override),) if override else ()
@@ -142,6 +145,8 @@ class OtlpGrpc:
             await self._channel.close()
 
     async def _export(self, request: Request) -> Outcome:
+        if self._failed:
+            await self._renew()
         if self._channel is None:  # a channel belongs to the loop that it is opened in
             self._channel = self._open()
         export: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHOD)
@@ -151,6 +156,7 @@ class OtlpGrpc:
 
     def _failure(self, error: aio.AioRpcError) -> Outcome:
         """A status, whoever gave it."""
+        self._failed = error.code() is grpc.StatusCode.UNAVAILABLE
         details = self._mask.text(error.details() or "")
         outcome = read_status(
             error.code().name, details, error.trailing_metadata(), self._endpoint.url
@@ -160,6 +166,18 @@ class OtlpGrpc:
             mend = f"{outcome.reason} (does it ask for a client certificate? set tls.cert_file)"
             return replace(outcome, reason=one_line(mend))
         return outcome
+
+    async def _renew(self) -> None:
+        """After a failure: a channel anew, where the TLS files that it was made with have changed.
+
+        What is still under way on the old one is tried again, as after any end of a channel.
+        """
+        self._failed = False
+        if self._files and (found := self._files.reread(lambda: self._trust(self._tls))):
+            self._credentials = found
+            old, self._channel = self._channel, None
+            if old is not None:
+                await old.close()
 
     def _open(self) -> aio.Channel:
         target, options = self._endpoint.target, self._options

@@ -15,7 +15,7 @@ from bridge import __version__
 from bridge.destinations.masking import Mask
 from bridge.destinations.otlp_answer import one_line, read_answer, shown
 from bridge.destinations.otlp_body import Compression, coder, too_large
-from bridge.destinations.tls import Tls, context, network_error_in, refusal_in
+from bridge.destinations.tls import Renewable, Tls, network_error_in, refusal_in
 from bridge.errors import ConfigError, proxy_error
 from bridge.model import Outcome, Verdict
 from bridge.payload import Request
@@ -25,6 +25,7 @@ Protocol: TypeAlias = Literal["http/protobuf", "http/json"]
 LARGEST_ANSWER: Final = 4 * 1_048_576
 """Bytes of an answer that are read (OTLP specification, "OTLP/HTTP Response")."""
 
+_BROKEN_OFF: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TYPES: Final[dict[Protocol, str]] = {
@@ -86,7 +87,16 @@ class OtlpHttp:
         sent["Content-Type"] = _TYPES[protocol]
         if compression != "none":
             sent["Content-Encoding"] = compression
-        trust = context(tls) if isinstance(tls, Tls) else tls
+        self._renewable: Renewable | None = None
+        if isinstance(tls, Tls):
+            self._renewable = Renewable(tls)
+            trust = self._renewable.context
+        else:
+            trust = tls
+        self._failed = False
+        self._no_certificate = (
+            url.startswith("https:") and isinstance(tls, Tls) and tls.cert_file is None
+        )
         try:
             self._client = httpx.AsyncClient(
                 headers=sent,
@@ -109,6 +119,9 @@ class OtlpHttp:
 
     async def send(self, request: Request) -> Outcome:
         """See `Destination.send`."""
+        if self._failed and self._renewable:
+            self._renewable.renew()
+        self._failed = False
         seconds = self._timeout * request.patience
         try:
             # The client's own timeout starts anew with every byte; this one does not.
@@ -148,6 +161,7 @@ class OtlpHttp:
 
     def _failure(self, error: Exception) -> Outcome:
         """No answer: the network's trouble passes, a refused certificate or setting does not."""
+        self._failed = True
         if refusal := refusal_in(error):
             outcome = Outcome(Verdict.BLOCKED, f"TLS with {shown(self._url)}: {refusal}")
         elif isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
@@ -160,6 +174,9 @@ class OtlpHttp:
         elif isinstance(error, (httpx.TransportError, OSError)):
             said = network_error_in(error) or str(error)
             why = f"{type(error).__name__}{': ' if said else ''}{said}"
+            if self._no_certificate and isinstance(error, _BROKEN_OFF):
+                # Over TLS 1.3 the alert of who misses a certificate may be lost behind a reset.
+                why += " (does it ask for a client certificate? set tls.cert_file)"
             outcome = Outcome(Verdict.RETRY, f"no answer from {shown(self._url)}: {why}")
         else:
             outcome = Outcome(

@@ -48,6 +48,7 @@ class Relp:
         self._window = window
         self._session: _Session | None = None
         self._acknowledged: dict[bytes, None] = {}
+        self._went_on = False
 
     async def carry(self, messages: Iterator[bytes], seconds: float) -> None:
         """See `Carrier.carry`: until every message was acknowledged.
@@ -57,17 +58,21 @@ class Relp:
         """
         keys: list[bytes] = []
         whole = False
+        self._went_on = False
         try:
             session = await self._opened(seconds)
             await self._exchange(session, _keyed(messages, keys), seconds)
             whole = True
         except NotRelp as error:
             raise self._dialer.blocked(f"does not speak RELP: {error}") from error
+        except Failed as failed:
+            raise failed.after(progress=self._went_on) from failed
         finally:
             if not whole:
                 self._abandon()
         if session.refusal:
-            raise self._dialer.refused(f"refuses a message: {session.refusal}")
+            refused = self._dialer.refused(f"refuses a message: {session.refusal}")
+            raise refused.after(progress=self._went_on)
         for key in keys:
             self._acknowledged.pop(key, None)
 
@@ -86,7 +91,6 @@ class Relp:
     ) -> None:
         """Send what was not acknowledged before and wait until all of it is answered."""
         loop = asyncio.get_running_loop()
-        progress = False
         try:
             async with asyncio.timeout(seconds) as limit:
                 session.refusal = ""
@@ -94,29 +98,29 @@ class Relp:
                     if key in self._acknowledged:
                         continue
                     await session.say("syslog", message, key)
-                    while len(session.waiting) >= self._window:
-                        progress |= await self._progress(session)
+                    while session.has_news or len(session.waiting) >= self._window:
+                        await self._progress(session)
                         limit.reschedule(loop.time() + seconds)
                 while session.waiting:
-                    progress |= await self._progress(session)
+                    await self._progress(session)
                     limit.reschedule(loop.time() + seconds)
         except TimeoutError as error:
             raise self._dialer.silent(
-                "no acknowledgement from", seconds, own_fault=not progress
+                "no acknowledgement from", seconds, own_fault=not self._went_on
             ) from error
 
-    async def _progress(self, session: _Session) -> bool:
-        """Wait for answers and keep what they acknowledge; whether they did.
+    async def _progress(self, session: _Session) -> None:
+        """Wait for answers and keep what they acknowledge.
 
         The oldest are given up where it becomes too much to keep.
         """
         keys = await session.heard()
+        self._went_on |= bool(keys)
         self._acknowledged.update(dict.fromkeys(keys))
         while len(self._acknowledged) > _REMEMBERED:
             del self._acknowledged[next(iter(self._acknowledged))]
         if session.over is not None:
             raise session.over
-        return bool(keys)
 
     async def _opened(self, seconds: float) -> _Session:
         """The session, a new one where there is none that lives."""
@@ -171,12 +175,22 @@ class _Session:
         self._decoder = Decoder()
         self.over: Failed | None = None
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `heard` would tell something at once."""
+        return self.link.has_unread or self.link.ended
+
     async def say(self, command: str, data: bytes, key: bytes) -> None:
-        """Send a command that `heard` will tell the answer of."""
+        """Send a command that `heard` will tell the answer of; what has come in is seen then.
+
+        Between two writes there is a look at the socket: a write to a receiver that has gone
+        would end the connection before its last answers were read.
+        """
         self.number = following(self.number)
         self.waiting[self.number] = key
         self.link.write(Frame(self.number, command, data).encoded())
         await self.link.flushed()
+        await asyncio.sleep(0)
 
     async def ask(self, command: str, data: bytes = b"") -> Answer | None:
         """Send a command and wait for its answer, None where the connection ends before it."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from errno import errorcode
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
 from bridge.errors import ConfigError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,64 @@ def context(tls: Tls) -> ssl.SSLContext:
         built.check_hostname = False
         built.verify_mode = ssl.CERT_NONE
     return built
+
+
+class Files:
+    """Notices that TLS files have changed under their names, as by a renewal."""
+
+    def __init__(self, tls: Tls) -> None:
+        """Remember how they are now; to be called before they are read."""
+        self._paths = tuple(filter(None, (tls.ca_file, tls.cert_file, tls.key_file)))
+        self._read = self._looks()
+
+    def reread(self, build: Callable[[], T]) -> T | None:
+        """What is built of them, where they have changed since they were last read and can be used.
+
+        A renewal that is half written is tried again at the next call.
+        """
+        looks = self._looks()
+        if looks == self._read:
+            return None
+        try:
+            built = build()
+        except (ConfigError, OSError):
+            return None
+        self._read = looks
+        return built
+
+    def _looks(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(map(_look, self._paths))
+
+
+class Renewable:
+    """A context whose files are read again, where they have changed, when `renew` is called.
+
+    The context stays the same object, so who holds it speaks by the new files from the next
+    connection on. A CA that is taken out of ``ca_file`` stays trusted.
+    """
+
+    def __init__(self, tls: Tls) -> None:
+        """Build it.
+
+        Raises:
+            ConfigError: as `context`.
+        """
+        self._tls = tls
+        self._files = Files(tls)
+        self.context = context(tls)
+
+    def renew(self) -> None:
+        """Look at the files; to be called before connecting again after a failure."""
+        self._files.reread(self._load)
+
+    def _load(self) -> bool:
+        tls = self._tls
+        context(tls)  # files that do not fit are to leave the one in use as it is
+        if tls.ca_file is not None:
+            self.context.load_verify_locations(tls.ca_file)
+        if tls.cert_file is not None:
+            self.context.load_cert_chain(tls.cert_file, tls.key_file, password=str)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +171,15 @@ def network_error_in(error: BaseException) -> str:
         if isinstance(link, OSError) and not isinstance(link, ssl.SSLError) and link.errno:
             return os.strerror(link.errno) if link.errno in errorcode else link.strerror or ""
     return ""
+
+
+def _look(path: Path) -> tuple[int, int, int] | None:
+    """What changes with a file's contents; None where it is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:

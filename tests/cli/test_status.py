@@ -73,6 +73,21 @@ def test_destinations_that_take_nothing_are_marked(cli: CommandLine, scene: Scen
     assert any(line.startswith("out: paused; `fal-log-bridge dest") for line in lines)
 
 
+@pytest.mark.parametrize(("kept", "is_full"), [(100, False), (990, True)])
+def test_the_room_for_dead_letters(
+    cli: CommandLine, scene: Scene, kept: int, is_full: bool
+) -> None:
+    """How much of it is taken, and from 90 % on what to do; nothing where there are none."""
+    config = file_of(scene)
+    config.write_text(config.read_text().replace("{path", "{dead_letters_max_bytes: 1kB, path"))
+    assert "dead letters: " not in cli("status", "--config", str(config))[1]
+    scene.acknowledge(0, [DeadLetter("out", "00" * 16, 1, "no", b"x" * (kept - 2), NOON)])
+    _, out, _ = cli("status", "--config", str(config))
+    (line,) = (line for line in out.splitlines() if line.startswith("dead letters: "))
+    assert (" of 1.0 kB" in line) or (" of 1,000 bytes" in line), line
+    assert ("raise journal.dead_letters_max_bytes" in line) is is_full
+
+
 def test_for_scripts(cli: CommandLine, scene: Scene) -> None:
     """One document, beside a running bridge too."""
     journal = scene.open()

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from destinations.requests import joined, request
 
+from bridge.destinations import file
 from bridge.destinations.file import File, Format
 from bridge.errors import ConfigError
 from bridge.model import Outcome, Verdict
@@ -136,7 +137,7 @@ def test_a_torn_line_is_mended(tmp_path: Path) -> None:
     path = tmp_path / "logs"
     assert sent(path, request("a")) == [DELIVERED]
     whole = path.read_bytes()
-    for torn in (whole[:1], whole[:-1], b'{"body": "' + b"x" * 200_000):
+    for torn in (whole[:1], whole[:-2], b'{"body": "' + b"x" * 200_000):
         path.write_bytes(whole + torn)
         assert sent(path, request("b")) == [DELIVERED]
         assert uids(path) == ["a", "b"]
@@ -148,10 +149,31 @@ def test_a_torn_line_is_mended(tmp_path: Path) -> None:
 def test_another_ones_line_is_kept(tmp_path: Path) -> None:
     """A file that something else began is not cut."""
     path = tmp_path / "logs"
-    path.write_text("# not ended")
+    for foreign in ("# not ended", '{"precious": "one line"}', '{"deep": ' + "[" * 100_000):
+        path.write_text(foreign)
+        assert sent(path, request("a")) == [DELIVERED]
+        assert path.read_text().splitlines()[0] == foreign
+        assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_whole_line_that_was_not_ended_is_kept(tmp_path: Path) -> None:
+    """Nothing that can be read is taken away; what was never acknowledged comes once more."""
+    path = tmp_path / "logs"
     assert sent(path, request("a")) == [DELIVERED]
-    assert path.read_text().splitlines()[0] == "# not ended"
-    assert len(path.read_text().splitlines()) == 2
+    path.write_bytes(path.read_bytes()[:-1])
+    assert sent(path, request("a", "b")) == [DELIVERED]
+    assert uids(path) == ["a", "a", "b"]
+
+
+def test_a_line_that_is_too_long_to_be_ours_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads it to see."""
+    monkeypatch.setattr(file, "_LONGEST", 10)
+    path = tmp_path / "logs"
+    path.write_text('{"not": "ended')
+    assert sent(path, request("a")) == [DELIVERED]
+    assert path.read_text().startswith('{"not": "ended\n')
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import shutil
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -187,6 +188,37 @@ async def held(forwarder: Forwarder, words: str) -> None:
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificates."""
     return certificates.make(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc", "tls", "relps"])
+def test_files_that_are_mended_in_place_are_read_again(
+    keys: Path, kind: str, tmp_path: Path
+) -> None:
+    """Without another start: the next try after a failure looks at them."""
+    ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    shutil.copy(keys / "other-ca.pem", ca)
+    shutil.copy(keys / "server.pem", cert)
+    shutil.copy(keys / "server.key", key)
+    tls = Tls(ca, cert, key, server_name_override=certificates.HOST)
+    words = TROUBLES["wrong CA"].grpc if kind == "grpc" else TROUBLES["wrong CA"].words
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # failed handshakes
+        journal, uids = await filled(SystemClock(), entries=ENTRIES)
+        last = (await journal.stats()).last_seq
+        peer = backend(kind, keys, "server")
+        await peer.start()
+        to = destination(kind, peer.port, tls)
+        async with forwarding(to, journal) as forwarder, asyncio.timeout(PATIENCE):
+            await held(forwarder, words)
+            shutil.copy(keys / "client.pem", cert)
+            shutil.copy(keys / "client.key", key)
+            shutil.copy(keys / "ca.pem", ca)
+            await forwarder.drained(last)
+        assert set(await peer.arrived(ENTRIES)) == uids
+        await peer.stop()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
