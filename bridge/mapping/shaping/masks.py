@@ -4,8 +4,12 @@ A text is looked through as it is, and what stands between its quotes also as it
 escapes: in ``{"url": "https:\/\/…?sig=\u0061…"}`` a pattern sees what a JSON reader would.
 Numbers are looked through as they are written. A name and its value are also looked at together,
 as ``{"name":"value"}``, so that a pattern for JSON text finds the same in a label or a parsed
-field; a match that ends before the value does not count. A message that is no text is looked
-through as the text that the body will be.
+field; a match that ends before the value does not count. A name counts for all that is below it,
+in lists and objects, and the first text of two in a list counts as a name. A message that is no
+text is looked through as the text that the body will be.
+
+A text with terminal escapes is looked through with them and without; where only the latter shows
+a match, the escapes go.
 
 The keys of objects are not masked, nor what is certainly no secret: a time, a known level.
 """
@@ -17,10 +21,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from bridge.mapping.json_text import json_text
 from bridge.mapping.severity import is_level
+from bridge.mapping.shaping.ansi import strip_ansi
 from bridge.mapping.shaping.presets import PRESETS
 from bridge.mapping.shaping.rules import MASK, Mask
 from bridge.model import Json, Tick
@@ -34,6 +39,7 @@ _REMEMBERED: Final = 8192
 _NESTED: Final = 4
 """How often text is escaped within escaped text."""
 _DEPTH: Final = 32
+_Names: TypeAlias = tuple[str, ...]
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -108,32 +114,50 @@ class Masks:
         value = self._value(value, rules)
         return self._as_text(value, rules) if isinstance(value, dict | list) else value
 
-    def _member(self, key: str, value: Json, rules: set[str], depth: int = 0) -> Json:
-        """A value below a name."""
-        value = self._value(value, rules, depth)
+    def _member(
+        self, key: str, value: Json, rules: set[str], depth: int = 0, outer: _Names = ()
+    ) -> Json:
+        """A value below a name, which is also below the names further out."""
+        return self._value(value, rules, depth, (key, *outer))
+
+    def _value(self, value: Json, rules: set[str], depth: int = 0, names: _Names = ()) -> Json:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, dict) and depth < _DEPTH:
+            members = {k: self._member(k, v, rules, depth + 1, names) for k, v in value.items()}
+            return _changed(value, members)
+        if isinstance(value, list) and depth < _DEPTH:
+            items = [self._value(item, rules, depth + 1, names) for item in value]
+            same = all(map(_same, items, value))
+            return self._two(value if same else items, rules)
+        value = self._text(value, rules) if isinstance(value, str) else self._as_text(value, rules)
+        for name in names:
+            value = self._named(name, value, rules)
+        return value
+
+    def _named(self, name: str, value: Json, rules: set[str]) -> Json:
         if isinstance(value, str) and len(value) <= _SHORT:
-            value, found = self._short_pair(key, value)
+            value, found = self._short_pair(name, value)
         elif isinstance(value, str | int | float) and not isinstance(value, bool):
-            value, found = self._pair(key, value)
+            value, found = self._pair(name, value)
         else:
             return value
         rules |= found
         return value
 
-    def _value(self, value: Json, rules: set[str], depth: int = 0) -> Json:
-        if isinstance(value, str):
-            masked, found = self.text(value)
-            rules |= found
-            return masked
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, int | float) or depth == _DEPTH:
-            return self._as_text(value, rules)
-        if isinstance(value, dict):
-            members = {k: self._member(k, v, rules, depth + 1) for k, v in value.items()}
-            return _changed(value, members)
-        items = [self._value(item, rules, depth + 1) for item in value]
-        return value if all(map(_same, items, value)) else items
+    def _two(self, items: list[Json], rules: set[str]) -> Json:
+        """A list; one of two texts may be a name and its value, as headers are given."""
+        match items:
+            case [str(), str()]:
+                masked = self._as_text(items, rules)
+                return _list_in(masked) if isinstance(masked, str) else masked
+            case _:
+                return items
+
+    def _text(self, text: str, rules: set[str]) -> str:
+        masked, found = self.text(text)
+        rules |= found
+        return masked
 
     def _as_text(self, value: Json, rules: set[str]) -> Json:
         """A value as it is, or as its masked JSON text."""
@@ -158,15 +182,27 @@ class Masks:
 
     def _masked(self, text: str, nested: int = _NESTED) -> tuple[str, frozenset[str]]:
         rules: set[str] = set()
+        text = self._uncoloured(self._stepped(text, rules), rules)
+        if nested and "\\" in text and (nested < _NESTED or self._reads_as_secret(text)):
+            text = self._as_read(text, rules, nested)
+        return (text, frozenset(rules)) if rules else (text, _NONE)
+
+    def _stepped(self, text: str, rules: set[str]) -> str:
         if self._any.matches(encoded(text)):
             for step in self._steps:
                 found = step.pattern.replace(text, step.by)
                 if found is not None and found != text:
                     text = found
                     rules.add(step.rule)
-        if nested and "\\" in text and (nested < _NESTED or self._reads_as_secret(text)):
-            text = self._as_read(text, rules, nested)
-        return (text, frozenset(rules)) if rules else (text, _NONE)
+        return text
+
+    def _uncoloured(self, text: str, rules: set[str]) -> str:
+        """A text as it is, or masked without its terminal escapes where only that shows a match."""
+        bare = strip_ansi(text)
+        if bare == text:
+            return text
+        masked = self._stepped(bare, rules)
+        return text if masked == bare else masked
 
     def _reads_as_secret(self, text: str) -> bool:
         """Whether a text without its escapes has a match, however often it was escaped."""
@@ -174,7 +210,8 @@ class Masks:
             read = _ESCAPES.sub(_unescaped, text)
             if read == text:
                 return False
-            if self._any.matches(encoded(read)):
+            bare = strip_ansi(read)
+            if any(self._any.matches(encoded(seen)) for seen in {read, bare}):
                 return True
             text = read
         return False
@@ -211,6 +248,15 @@ def _value_in(text: str, key: str) -> Json:
     except ValueError:
         return MASK
     return pair.get(key, MASK) if isinstance(pair, dict) else MASK
+
+
+def _list_in(text: str) -> Json:
+    """The list in a masked JSON text; the text where a mask broke it."""
+    try:
+        items = json.loads(text)
+    except ValueError:
+        return text
+    return items if isinstance(items, list) else text
 
 
 def _same(one: Json, other: Json) -> bool:

@@ -2,7 +2,7 @@ r"""Patterns for what is secret nearly everywhere, by name.
 
 Each is a list of (pattern, replacement). They rather hide too much than too little, and keep what
 tells people what was there: the name of a parameter, the id of a key. They know a quote that was
-escaped once more (``\"``), as in JSON within JSON.
+escaped once more (``\"``), as in JSON within JSON, and Python's prefixes of one (``b'…'``).
 """
 
 from __future__ import annotations
@@ -11,17 +11,36 @@ from collections.abc import Mapping
 from typing import Final
 
 _UUID: Final = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
-_IS: Final = r"""\\*["']?\s*[:=]\s*"""
-_SCHEMES: Final = "(?:bearer|basic|digest|key|token|apikey)"
+_IS: Final = r"""\\*["']?\s*(?:=>|[:=])\s*"""
+_LITERAL: Final = "[bBrRuUfF]{0,2}"
+_DOUBLE: Final = r'(?:[^"\\]|\\[\s\S])+'
+_SINGLE: Final = r"(?:[^'\\]|\\[\s\S])+"
+_ITEM: Final = (
+    rf"""(?:\\+["'][^"'\\]*(?:\\+["']|\z)|"(?:{_DOUBLE})?(?:"|\z)|'(?:{_SINGLE})?(?:'|\z))"""
+)
+_ITEMS: Final = (
+    rf"""[\[({{\s]*{_LITERAL}(?:(?P<a>")(?:{_DOUBLE})?(?:"|\z)|(?P<b>')(?:{_SINGLE})?(?:'|\z)"""
+    rf"""|(?P<c>\\+["'])[^"'\\]*(?:\\+["']|\z))(?:{_ITEM}|[^\])}}"'])*"""
+)
+_PLAIN: Final = r"""(?:[\[({][^\])}\r\n"']*[\])}][^\s"'\\]*|[^\s"'\\]+)"""
+_HIDDEN: Final = r"\g<double>\g<single>\g<escaped>\g<list>\g<a>\g<b>\g<c>***\g<a>\g<b>\g<c>"
+_LINE_START: Final = r"(?m:^)[ \t]*(?:- )?[\w.-]*"
+_BLOCK: Final = r"""(?:(?:(?:\r?\n)+[ \t]+[^\r\n]*)+|(?:\\+[rn])+[ \t][^"'\r\n]*)"""
+_SCHEME: Final = r"(?:(?:bearer|basic|digest|key|token|apikey)(?:\s|%20|\+)+)?"
+_CREDENTIALS: Final = rf"""(?P<scheme>{_SCHEME})[^\s"'\\][^"'\\\r\n]*"""
 _PEM: Final = "[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?"
 _WORD: Final = r"\w\-\x{80}-\x{10FFFF}"
 _TOP_LEVEL: Final = r"(?:[A-Za-z\x{80}-\x{10FFFF}]{2,}|xn--[A-Za-z0-9-]+)"
 _PERCENT_ENCODED: Final = r"""(?:[^\s"'<>&\\#%]|%[013-9A-F][0-9A-F]|%2[0-57-9A-F])+"""
 _KEY_NAMES: Final = (
     r"(?:api[-_]?key|access[-_]?key|secret[-_]?key|private[-_]?key|account[-_]?key|auth[-_]?key"
-    r"|(?:access|auth|refresh|id|session|security|bearer|api)[-_]?token"
-    r"|secret|fal[-_]key(?:[-_]secret)?)"
+    r"|(?:access|auth|refresh|id|session|security|bearer|api|private)[-_]?token"
+    r"|(?-i:\b[A-Z][A-Z0-9_]*_TOKEN)|secret|fal[-_]key(?:[-_]secret)?)"
 )
+_LOGIN_NAMES: Final = r"(?:password|passwd|passphrase|pwd|(?-i:\b[A-Z][A-Z0-9_]*_PASS))"
+_FAL_NAMES: Final = "fal[-_]key(?:[-_]secret)?"
+_OPAQUE: Final = r"""[0-9]*[a-z_./+~$!*#@%^-][^\s"'\\<>|]{5,}"""
+"""A token that may be a secret: no number, no short word, and no mark as language models use."""
 _QUERY_NAMES: Final = (
     r"(?:x-(?:amz|goog|oss)-(?:signature|credential|security-token)|signature|sig|token|policy"
     r"|(?:access|auth|id|security|session)[-_]?token|api[-_]?key|key|key-pair-id|hdnts|hdnea"
@@ -30,23 +49,61 @@ _QUERY_NAMES: Final = (
 
 
 def _assigned(names: str) -> list[tuple[str, str]]:
-    """The value that is given to a name, quoted or not, in prose, JSON, YAML or a command line."""
-    name = rf"(?i)({names}{_IS}"
+    """What is given to a name: in prose, JSON, YAML, a repr, a URL or a command line."""
+    in_url = rf"""((?:[?&]|amp;|\\u0026|%26|%3F)[\w.-]*{names}=)[^\s"'&\\]+"""
+    in_quotes = r"""["'][\w.-]*"""
+    before = rf"(?:{_LINE_START}|{in_quotes})?"
+    block = rf"""({before}{names}\\*["']?[ \t]*:[ \t]*[|>][-+0-9]*[ \t]*){_BLOCK}"""
+    line = rf"""({_LINE_START}{names}[ \t]*:[ \t]+)[^\s"'\\\[({{][^\r\n]*"""
+    quoted_line = rf"""({in_quotes}{names}[ \t]*:[ \t]+)[^\s"'\\\[({{][^"'\\\r\n]*"""
     return [
-        (rf'{name}")(?:[^"\\]|\\[\s\S])+', r"\1***"),
-        (rf"{name}')(?:[^'\\]|\\[\s\S])+", r"\1***"),
-        (rf"""{name}\\+["'])[^"'\\]+""", r"\1***"),
-        (rf"""{name})[^\s"'&\\]+""", r"\1***"),
+        (
+            rf"(?i)(?:{in_url}|{block}|{line}|{quoted_line}|({names}{_IS}){_value(_PLAIN)})",
+            rf"\1\2\3\4\5{_HIDDEN}",
+        ),
+        _option(names),
+        _paired(names),
     ]
+
+
+def _value(plain: str, scheme: str = "") -> str:
+    """A value, quoted or not, or all of a list, with groups for what opens it."""
+    return (
+        rf"""(?:(?P<double>{_LITERAL}"{scheme}){_DOUBLE}|(?P<single>{_LITERAL}'{scheme}){_SINGLE}"""
+        rf"""|(?P<escaped>{_LITERAL}\\+["']{scheme})[^"'\\]+"""
+        rf"""|[\w.]*(?P<list>[\[({{]){_ITEMS}|{plain})"""
+    )
+
+
+def _option(names: str) -> tuple[str, str]:
+    """An option of a command line and the argument behind it, also in a list of arguments."""
+    plain = r"""[^\s"'\\-][^\s"'\\]*"""
+    behind = rf"""(--[\w-]*{names}(?:\s+|\\*["']\s*,\s*))"""
+    return rf"(?i){behind}{_value(plain)}", rf"\1{_HIDDEN}"
+
+
+def _paired(names: str) -> tuple[str, str]:
+    """A tuple or list of a name and its value, as headers are printed."""
+    opening = rf"""[\[(]\s*{_LITERAL}\\*["'][\w-]*{names}\\*["']\s*,\s*"""
+    double = rf"""({_LITERAL}"){_DOUBLE}("\s*[\])]|\z)"""
+    single = rf"""({_LITERAL}'){_SINGLE}('\s*[\])]|\z)"""
+    escaped = rf"""({_LITERAL}\\+["'])[^"'\\]+(\\+["']\s*[\])]|\z)"""
+    return rf"(?i)({opening})(?:{double}|{single}|{escaped})", r"\1\2\4\6***\3\5\7"
 
 
 PRESETS: Final[Mapping[str, list[tuple[str, str]]]] = {
     "bearer": [
-        (rf"""(?i)(authorization{_IS}\\*["']?(?:{_SCHEMES}\s+)?)[^\s"'\\][^"'\\\r\n]*""", r"\1***"),
-        (r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=:-]{8,}", r"\1***"),
+        (
+            rf"(?i)(authorization(?:{_IS}|%3A(?:%20|\+)*)){_value(_CREDENTIALS, _SCHEME)}",
+            rf"\1\g<scheme>{_HIDDEN}",
+        ),
+        _paired("authorization"),
+        (r"(?i)(\bbearer(?:\s+|%20|\+))[A-Za-z0-9._~+/=:%-]{8,}", r"\1***"),
     ],
     "api_key": [
         *_assigned(_KEY_NAMES),
+        (rf"""(?i)(token{_IS}{_LITERAL}\\*["']?){_OPAQUE}""", r"\1***"),
+        (rf"""(?i)(--[\w-]*token\s+){_OPAQUE}""", r"\1***"),
         (r"\b(sk|pk|rk)[-_][A-Za-z0-9_-]{16,}", r"\1-***"),
         (r"\b(hf|gh[opsur]|github_pat|r8|npm|pypi|dop_v1)[-_][A-Za-z0-9_-]{16,}", r"\1_***"),
         (r"\b(xox[a-z]|xapp|glpat|glsa)[-_][A-Za-z0-9_-]{10,}", r"\1-***"),
@@ -54,8 +111,8 @@ PRESETS: Final[Mapping[str, list[tuple[str, str]]]] = {
         (r"\b(AIza)[A-Za-z0-9_-]{30,}", r"\1***"),
     ],
     "password": [
-        *_assigned("(?:password|passwd|passphrase|pwd)"),
-        (r"""(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@"']*:)[^\s/@"']+@""", r"\1***@"),
+        *_assigned(_LOGIN_NAMES),
+        (r"""(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:"']*:)[^\s/"']+@""", r"\1***@"),
     ],
     "jwt": [(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*", "***")],
     "private_key": [(rf"(?s)(-----BEGIN {_PEM}-----).*?(?:-----END {_PEM}-----|\z)", r"\1***")],
@@ -67,6 +124,6 @@ PRESETS: Final[Mapping[str, list[tuple[str, str]]]] = {
     "fal_key": [
         (rf"({_UUID}(?::|%3[Aa]))[0-9a-fA-F]{{16,}}", r"\1***"),
         (rf"""(?i)(\bkey\s+{_UUID}:)[^\s"'\\]+""", r"\1***"),
-        *_assigned("fal[-_]key(?:[-_]secret)?"),
+        *_assigned(_FAL_NAMES),
     ],
 }

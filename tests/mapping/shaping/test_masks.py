@@ -56,7 +56,7 @@ def presets(*names: str) -> Masks:
         ("api_key", "xoxb-1234567890-abc", "xoxb-***"),
         ("api_key", "tokens: 512, max_tokens=77", None),
         ("password", 'password="a \\"b\\" c" next', 'password="***" next'),
-        ("password", "DB_PASSWORD: s3;cr,et next", "DB_PASSWORD: *** next"),
+        ("password", "a DB_PASSWORD: s3;cr,et next", "a DB_PASSWORD: *** next"),
         ("password", "postgres://user:p%40w@host/db", "postgres://user:***@host/db"),
         ("password", "https://host:443/path@x", None),
         ("jwt", "t eyJhbGciOi.eyJzdWIiOi.c2ln!", "t ***!"),
@@ -94,7 +94,119 @@ def test_presets(preset: str, text: str, expected: str | None) -> None:
     assert rules == (set() if expected is None else {f"mask_presets.{preset}"})
 
 
-@pytest.mark.parametrize("text", ["", "71 seconds of sleep remaining", "GET /run 200 in 5 ms"])
+LEAKED = "s3cr3tV4lueXyz"
+FORMS = [
+    ("{'api_key': b'§'}", "{'api_key': b'***'}"),
+    ("{'password': b'§'}", "{'password': b'***'}"),
+    ("{b'FAL_KEY': rb'§'}", "{b'FAL_KEY': rb'***'}"),
+    ("{b'authorization': b'Basic §'}", "{b'authorization': b'Basic ***'}"),
+    ('{"Authorization":["Basic §", "Key §"]}', '{"Authorization":["***"]}'),
+    ('{"api_key": ["§"], "n": 1}', '{"api_key": ["***"], "n": 1}'),
+    ('{"api_key": ["a]b", "§"], "n": 1}', '{"api_key": ["***"], "n": 1}'),
+    (r"{\"api_key\": [\"a\", \"§\"], \"n\": 1}", r"{\"api_key\": [\"***\"], \"n\": 1}"),
+    ('{"password": {"value": "§"}}', '{"password": {"***"}}'),
+    ("{'api_key': SecretStr('§')}", "{'api_key': ('***')}"),
+    ("password=[a b]§ next", "password=*** next"),
+    ("[('Authorization', 'Basic §')]", "[('Authorization', '***')]"),
+    ("[(b'x-api-key', b'§'), 1]", "[(b'x-api-key', b'***'), 1]"),
+    ('[["password","§"]]', '[["password","***"]]'),
+    (r"[[\"password\",\"§\"]]", r"[[\"password\",\"***\"]]"),
+    ("postgres://u:p@§@host/db", "postgres://u:***@host/db"),
+    ("smtp://bob@x.com:§@h", "smtp://***:***@h"),
+    ("password=ab&§", "password=***"),
+    ("https://h/?password=§&x=1", "https://h/?password=***&x=1"),
+    ("Password: two §", "Password: ***"),
+    ('pw\n  db_password: two "§"\nnext', "pw\n  db_password: ***\nnext"),
+    ("password='two §' next", "password='***' next"),
+    ("\x1b[36mapi_key\x1b[0m=\x1b[35m§\x1b[0m", "api_key=***"),
+    ("\x1b[35msk-§-0123456789\x1b[0m", "sk-***"),
+    ("\x1b[35mBearer §", "Bearer ***"),
+    (r'{"m": "\u001b[35mBearer §", "n": "\u001b[0m"}', r'{"m": "Bearer ***", "n": "\u001b[0m"}'),
+    ("run --api-key § --x", "run --api-key *** --x"),
+    ("run --password 'a §' --x", "run --password '***' --x"),
+    ("['--api-key', '§', '-x']", "['--api-key', '***', '-x']"),
+    ("run --hf-token § --x", "run --hf-token *** --x"),
+    ("run --api-key=§ --x", "run --api-key=*** --x"),
+    ("api_key => '§'", "api_key => '***'"),
+    ("Bearer%20§", "Bearer%20***"),
+    ("Authorization%3A%20Basic%20§", "Authorization%3A%20Basic%20***"),
+    ('{"token":"§"}', '{"token":"***"}'),
+    ("{'token': b'§'}", "{'token': b'***'}"),
+    ("HF_TOKEN=§", "HF_TOKEN=***"),
+    ("APP_SECRET=§ DB_PASS=§", "APP_SECRET=*** DB_PASS=***"),
+    ("api_key: |\n  §\n  §\nnext", "api_key: |***\nnext"),
+    ("- api_key: >-\n    §\nnext", "- api_key: >-***\nnext"),
+    (r'{"y": "api_key: |\n  §"}', r'{"y": "api_key: |***"}'),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), FORMS)
+def test_forms_of_a_secret(text: str, expected: str) -> None:
+    """With all presets on, whatever way a name and its value are written."""
+    masked, _ = presets().text(text.replace("§", LEAKED))
+    assert masked == expected
+
+
+@pytest.mark.parametrize("text", [text for text, _ in FORMS])
+@pytest.mark.parametrize("nested", [1, 2])
+def test_forms_of_a_secret_in_json(text: str, nested: int) -> None:
+    """The same within JSON text, and JSON within that."""
+    text = text.replace("§", LEAKED)
+    for _ in range(nested):
+        text = json.dumps({"m": text, "n": "kept"})
+    masked, _ = presets().text(text)
+    assert LEAKED not in masked
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("api_key", ["§", "§"], ["***", "***"]),
+        ("Authorization", ["Basic §"], ["Basic ***"]),
+        ("password", {"value": [["§"]], "n": None}, {"value": [["***"]], "n": None}),
+        ("headers", [["x-api-key", "§"], ["x", "y"]], [["x-api-key", "***"], ["x", "y"]]),
+        ("token", {"value": "§", "count": 512}, {"value": "***", "count": 512}),
+        ("values", ["§", 1], [LEAKED, 1]),
+    ],
+)
+def test_what_is_below_a_secret_name(name: str, value: Json, expected: Json) -> None:
+    """A label or a JSON field hides the same as JSON text, in lists and objects."""
+    value = json.loads(json.dumps(value, ensure_ascii=False).replace("§", LEAKED))
+    rules = Rules(parse_json=True, masks=preset_masks(list(PRESETS)))
+    message = json.dumps({"msg": "m", name: value})
+    [record] = shaped(rules, printed(message, **{name: value}))
+    kept = attributes(record)
+    assert (kept[f"json.{name}"], kept[f"fal.label.{name}"]) == (expected, expected)
+
+
+def test_a_pair_of_texts_that_a_mask_breaks() -> None:
+    """A list whose JSON text is none any more is kept as that text."""
+    rules = Rules(masks=(Mask("mask[0]", r'\["a","b"', ""),))
+    [record] = shaped(rules, printed("m", k=["a", "b"]))
+    assert attributes(record)["fal.label.k"] == "]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "71 seconds of sleep remaining",
+        "GET /run 200 in 5 ms",
+        "password reset mail sent",
+        "the password is checked by the server",
+        "token count 512",
+        "max_tokens=512, token: 512, tokens: 12345678",
+        "{'tokens': [15496, 995], 'token': 15496, 'text': 'Hello'}",
+        '{"pad_token": "<|endoftext|>", "eos_token": "</s>", "mask_token": "[MASK]"}',
+        "Unexpected token: }",
+        "missing fields: 'api_key', 'prompt', 'seed'",
+        "required = ['password', 'user', 'host']",
+        "unknown option --api-keys",
+        "\x1b[32mINFO\x1b[0m loaded \x1b[1mmodel\x1b[0m",
+        "see http://localhost:8080/a@b and redis://h:6379",
+        "author: Bob, authored: yes, basic setup done",
+    ],
+)
 def test_presets_leave_plain_text(text: str) -> None:
     """All of them together change nothing that is no secret."""
     assert presets().text(text) == (text, frozenset())
