@@ -15,15 +15,19 @@ _IS: Final = r"""\\*["']?\s*(?:=>|[:=])\s*"""
 _LITERAL: Final = "[bBrRuUfF]{0,2}"
 _DOUBLE: Final = r'(?:[^"\\]|\\[\s\S])+'
 _SINGLE: Final = r"(?:[^'\\]|\\[\s\S])+"
+_ESCAPED_DOUBLE: Final = r"""(?:[^"\\]|\\+[^"\\])*(?:\\+"|\z)"""
+_ESCAPED_SINGLE: Final = r"""(?:[^'\\]|\\+[^'\\])*(?:\\+'|\z)"""
 _ITEM: Final = (
-    rf"""(?:\\+["'][^"'\\]*(?:\\+["']|\z)|"(?:{_DOUBLE})?(?:"|\z)|'(?:{_SINGLE})?(?:'|\z))"""
+    rf"""(?:\\+"{_ESCAPED_DOUBLE}|\\+'{_ESCAPED_SINGLE}"""
+    rf"""|"(?:{_DOUBLE})?(?:"|\z)|'(?:{_SINGLE})?(?:'|\z))"""
 )
 _ITEMS: Final = (
     rf"""[\[({{\s]*{_LITERAL}(?:(?P<a>")(?:{_DOUBLE})?(?:"|\z)|(?P<b>')(?:{_SINGLE})?(?:'|\z)"""
-    rf"""|(?P<c>\\+["'])[^"'\\]*(?:\\+["']|\z))(?:{_ITEM}|[^\])}}"'])*"""
+    rf"""|(?P<c>\\+"){_ESCAPED_DOUBLE}|(?P<d>\\+'){_ESCAPED_SINGLE})(?:{_ITEM}|[^\])}}"'])*"""
 )
 _PLAIN: Final = r"""(?:[\[({][^\])}\r\n"']*[\])}][^\s"'\\]*|[^\s"'\\]+)"""
-_HIDDEN: Final = r"\g<double>\g<single>\g<escaped>\g<list>\g<a>\g<b>\g<c>***\g<a>\g<b>\g<c>"
+_QUOTE: Final = r"\g<a>\g<b>\g<c>\g<d>"
+_HIDDEN: Final = rf"\g<double>\g<single>\g<escaped>\g<other>\g<list>{_QUOTE}***{_QUOTE}"
 _LINE_START: Final = r"(?m:^)[ \t]*(?:- )?[\w.-]*"
 _BLOCK: Final = r"""(?:(?:(?:\r?\n)+[ \t]+[^\r\n]*)+|(?:\\+[rn])+[ \t][^"'\r\n]*)"""
 _SCHEME: Final = r"(?:(?:bearer|basic|digest|key|token|apikey)(?:\s|%20|\+)+)?"
@@ -70,7 +74,7 @@ def _value(plain: str, scheme: str = "") -> str:
     """A value, quoted or not, or all of a list, with groups for what opens it."""
     return (
         rf"""(?:(?P<double>{_LITERAL}"{scheme}){_DOUBLE}|(?P<single>{_LITERAL}'{scheme}){_SINGLE}"""
-        rf"""|(?P<escaped>{_LITERAL}\\+["']{scheme})[^"'\\]+"""
+        rf"""|(?P<escaped>{_LITERAL}\\+"{scheme})[^"\\]+|(?P<other>{_LITERAL}\\+'{scheme})[^'\\]+"""
         rf"""|[\w.]*(?P<list>[\[({{]){_ITEMS}|{plain})"""
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -154,6 +155,29 @@ def test_forms_of_a_secret_in_json(text: str, nested: int) -> None:
     text = text.replace("§", LEAKED)
     for _ in range(nested):
         text = json.dumps({"m": text, "n": "kept"})
+    masked, _ = presets().text(text)
+    assert LEAKED not in masked
+
+
+around = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=6)
+
+
+@given(
+    st.sampled_from(["api_key", "X-Api-Key", "DB_PASSWORD", "FAL_KEY", "authorization"]),
+    st.builds(lambda before, after: f"{before}{LEAKED}{after}", around, around),
+    st.sampled_from(
+        [str, str.encode, lambda v: [v], lambda v: [v.encode(), v], lambda v: {"v": v}]
+    ),
+    st.sampled_from([repr, json.dumps, lambda v: json.dumps(json.dumps(v))]),
+)
+def test_any_secret_between_quotes(
+    name: str, secret: str, kind: Callable[[str], object], written: Callable[[object], str]
+) -> None:
+    """Whatever stands in it, quotes and backslashes included."""
+    try:
+        text = written({name: kind(secret), "n": 1})
+    except TypeError:  # bytes are not JSON
+        return
     masked, _ = presets().text(text)
     assert LEAKED not in masked
 
