@@ -279,12 +279,12 @@ class Verdict(StrEnum):
 class Outcome:
     """What one send came to.
 
-    ``reason`` is for people: the status, the endpoint and a bounded, printable piece of the
-    answer; empty for a plain success, a warning for an odd one. ``retry_after`` is the wait in
-    seconds that the destination asked for. ``refused`` counts the records that a delivered
-    request's partial success gave back. ``own_fault`` says of a RETRY that the cause may be this
-    very request: a 500, or no answer in time. ``answer`` is the beginning of what the destination
-    itself answered, as text for a dead letter, empty where it took all or said nothing.
+    ``reason`` is for people: the status, the endpoint and a bounded, printable piece of the answer;
+    empty for a plain success, a warning for an odd one. ``retry_after`` is the wait in seconds that
+    the destination asked for. ``refused`` counts the records that a delivered request's partial
+    success gave back. ``own_fault`` says of a RETRY that the cause may be this very request: a 500
+    or 502, no answer in time, a lost connection. ``answer`` is the beginning of what the
+    destination itself answered, as text for a dead letter, empty where it took all or said nothing.
     ``progress`` says of a RETRY that some of the request was taken before it failed.
     """
 

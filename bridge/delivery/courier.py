@@ -34,6 +34,9 @@ from bridge.telemetry.delivering import (
 _MORE_PATIENCE: Final = 2.0
 _MOST_PATIENCE: Final = 4.0
 """A request that fails has its pieces waited for twice as long, and theirs, up to this."""
+_ALONE: Final = 2
+"""A request that stood aside so often for failing, with no other to be sent, is split all the
+same. Once would not do: what else there is may have to be read first."""
 
 
 class Courier:
@@ -65,6 +68,7 @@ class Courier:
         self._joining = joining
         self._selection = selection
         self._odd = False
+        self._under_way: list[Trials] = []
         self.delivered = 0
         self.dead_lettered = 0
 
@@ -74,12 +78,19 @@ class Courier:
         The caller's slot is lent to others while everything that is left of it stands aside.
         """
         trials = Trials(whole)
+        self._under_way.append(trials)
+        try:
+            return await self._see_through(trials)
+        finally:
+            self._under_way.remove(trials)
+
+    async def _see_through(self, trials: Trials) -> bool:
         while (trial := trials.next()) is not None:
             suspicion = trial.suspicion
             if suspicion is not None and not await self._stand_aside(suspicion):
                 return False
             try:
-                answer = await self._try(trial)
+                answer = await self._try(trials, trial)
             except NothingToSend:
                 continue
             if answer is None:
@@ -135,7 +146,7 @@ class Courier:
     def _accepts_since(self, suspicion: Suspicion) -> bool:
         return self._gate.accepted > suspicion.until
 
-    async def _try(self, trial: Trial) -> Answer | None:
+    async def _try(self, trials: Trials, trial: Trial) -> Answer | None:
         """Send one piece, within its batch's budget, unless it is known to be too large."""
         self._refresh(trial)
         over = self._destination.too_large(trial.piece.request)
@@ -148,8 +159,21 @@ class Courier:
             since=trial.since,
             suspect=trial.suspicion is not None,
             doubted=trial.doubted,
+            piece=trial.failing,
+            descent=self._descends(trials, trial),
         )
         return await self._gate.through(sending)
+
+    def _descends(self, trials: Trials, trial: Trial) -> bool:
+        """Whether it is on the way down to a lone record; one request at a time may be."""
+        if trial.since is None or trial.lone or trial.suspicion or trial.budget.renewed:
+            return False
+        return trials is next((other for other in self._under_way if other.descending), None)
+
+    def _only(self, trials: Trials, trial: Trial) -> bool:
+        """Whether a trial that fails has to come apart for anything to be accepted at all."""
+        alone = all(other.stuck for other in self._under_way if other is not trials)
+        return alone and (trial.failures >= _ALONE or self._descends(trials, trial))
 
     async def _send(self, trial: Trial) -> Outcome:
         self._refresh(trial)
@@ -187,8 +211,10 @@ class Courier:
     def _act(self, trials: Trials, trial: Trial, answer: Answer) -> None:
         """Do what the answer asks for."""
         suspect = trial.suspicion is not None
-        step = decide(answer, lone=trial.lone, suspect=suspect, doubted=trial.doubted)
+        only = self._only(trials, trial)
+        step = decide(answer, lone=trial.lone, suspect=suspect, doubted=trial.doubted, only=only)
         if step is Step.TAKEN:
+            trials.taken(trial)
             self._taken(trial.piece, answer.outcome)
         elif step is Step.APART:
             trials.apart(trial, self._apart(trial.piece, answer.outcome), answer)
@@ -196,6 +222,7 @@ class Courier:
             self._bury(trial.piece, answer.outcome)
         else:
             trial.waits = trial.waits or Backoff(self._random)
+            trial.failures += answer.outcome.verdict is Verdict.RETRY
             due = self._clock.monotonic() + trial.waits.after(answer.outcome)
             doubted = answer.contrast or trial.doubted
             trials.aside(trial, Suspicion(answer.until, doubted=doubted, due=due))

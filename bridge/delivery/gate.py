@@ -24,6 +24,8 @@ from bridge.telemetry.delivering import (
 
 _FAULTS: Final = 5
 """So many failures while others succeed, and a request is suspected of being the cause."""
+_FAULTS_OF_A_PIECE: Final = 2
+"""So many for a piece of one that was: its own are expected, and each may be a whole timeout."""
 _TOLERATED: Final = 8
 """Refusals in a row that taking requests apart may well come to. After more of them, the
 destination itself is in doubt."""
@@ -49,7 +51,9 @@ class Sending:
     """A request on its way: ``send`` sends it once, ``since`` is `Answer.since` as known so far.
 
     A ``suspect`` was refused and has stood aside; ``doubted`` if that was in contrast to others. Of
-    a request that is not ``telling`` a refusal says nothing about the destination.
+    a request that is not ``telling`` a refusal says nothing about the destination. A ``piece`` is
+    one of a request that kept failing. One in ``descent`` is on the way down to a lone record: that
+    it is refused or fails is expected, says nothing new and costs no waiting.
     """
 
     send: Callable[[], Awaitable[Outcome]]
@@ -57,6 +61,15 @@ class Sending:
     suspect: bool = False
     doubted: bool = False
     telling: bool = True
+    piece: bool = False
+    descent: bool = False
+
+    @property
+    def faults(self) -> int:
+        """The failures that may be its own until it is suspected of being the cause."""
+        if self.suspect:
+            return 1
+        return _FAULTS_OF_A_PIECE if self.piece else _FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,8 @@ class Gate:
     that is down or refuses everything sees one request per step. Any accepted request opens the
     gate. Each request also keeps a back-off of its own, so that one that fails while others
     succeed is not tried at their pace.
+
+    A failure that came with progress lets the back-off begin anew.
 
     A refused request is no failure of a destination that accepts others. Only a destination that
     has accepted nothing yet, or nothing since the last few refusals, or nothing while a record
@@ -148,8 +163,8 @@ class Gate:
     async def through(self, sending: Sending) -> Answer | None:
         """Send, as often as it takes, until the answer is about the request.
 
-        That is DELIVERED, a refusal, or the fifth RETRY that may be the request's own fault; of a
-        suspect, which stood aside after such an answer, the first.
+        That is DELIVERED, a refusal, or the fifth RETRY that may be the request's own fault; the
+        second for a piece of such a request, the first for a suspect, which has stood aside.
 
         Returns None if the gate was closed for good before that.
         """
@@ -161,11 +176,13 @@ class Gate:
                 return self._answer(sent, self._sent if sending.since is None else sending.since)
             since = sent.number if since is None else since
             faults += outcome.own_fault
-            if faults >= (1 if sending.suspect else _FAULTS):
+            if faults >= sending.faults:
                 self._refusals += 1
                 answer = self._answer(sent, since)
                 self._at_fault(answer, sending)
                 return answer
+            if outcome.progress:
+                faults, backoff = 0, Backoff(self._random)
             again = self._clock.monotonic() + backoff.after(outcome)
             while not self._closed and (left := again - self._clock.monotonic()) > 0:
                 await self._changed.within(self._clock, left)
@@ -185,7 +202,7 @@ class Gate:
         while not self._closed:
             if self._pause is not None:
                 await self._changed.wait()
-            elif self._trouble is None:
+            elif self._trouble is None or (sending.descent and self._doubtful):
                 return await self._send(sending, probe=False)
             else:
                 async with self._turn:
@@ -216,16 +233,26 @@ class Gate:
         if outcome.verdict is Verdict.DELIVERED:
             self._open(outcome, number)
         elif outcome.verdict not in REFUSALS:
-            self._failed(outcome, probe=probe)
+            if probe or not self._expected(outcome, sending):
+                self._failed(outcome, probe=probe)
         elif sending.telling:
             unknown = sending.suspect and not sending.doubted
             alone = unknown and accepted <= (sending.since or 0)
-            self._refused(outcome, probe=probe, alone=alone)
+            tolerable = sending.descent or (self._refusals < _TOLERATED and not alone)
+            self._refused(outcome, probe=probe, tolerable=tolerable)
         return _Sent(outcome, number, accepted)
+
+    def _expected(self, outcome: Outcome, sending: Sending) -> bool:
+        """Whether a failure is a piece's own, as was that of the request it was cut from."""
+        quiet = self._trouble is None and self._refusals < _TOLERATED
+        own = outcome.own_fault and sending.piece and not outcome.retry_after
+        return own and (sending.descent or quiet)
 
     def _failed(self, outcome: Outcome, *, probe: bool) -> None:
         """The destination did not take it; only a first failure and a probe's step the back-off."""
         self._doubtful = False
+        if outcome.progress:
+            self._backoff = Backoff(self._random)
         if probe or self._trouble is None:
             self._step(self._backoff.after(outcome))
         else:
@@ -233,10 +260,9 @@ class Gate:
             self._not_before = max(self._not_before, now + asked(outcome))
         self._hold(outcome)
 
-    def _refused(self, outcome: Outcome, *, probe: bool, alone: bool) -> None:
-        """A request was refused, ``alone`` if it had stood aside and nothing was accepted since."""
+    def _refused(self, outcome: Outcome, *, probe: bool, tolerable: bool) -> None:
+        """A request was refused, ``tolerable`` if that may well come of taking one apart."""
         self._refusals += 1
-        tolerable = self._refusals <= _TOLERATED and not alone
         expected = self._accepted > 0 or outcome.verdict is Verdict.TOO_LARGE
         if tolerable and expected and self._trouble is None:
             return
@@ -249,7 +275,9 @@ class Gate:
 
     def _at_fault(self, answer: Answer, sending: Sending) -> None:
         """A request keeps failing; where others are accepted, that is no one else's trouble."""
-        if answer.contrast or (sending.doubted and answer.quiet):
+        if (answer.contrast and not sending.piece) or (
+            (answer.contrast or sending.doubted) and answer.quiet
+        ):
             self._recover()
         self._doubtful = True
         self._changed.fire()

@@ -52,7 +52,7 @@ class Step(Enum):
     """Keep it as a dead letter."""
 
 
-def decide(answer: Answer, *, lone: bool, suspect: bool, doubted: bool) -> Step:
+def decide(answer: Answer, *, lone: bool, suspect: bool, doubted: bool, only: bool = False) -> Step:
     """What an answer asks for.
 
     Args:
@@ -60,12 +60,14 @@ def decide(answer: Answer, *, lone: bool, suspect: bool, doubted: bool) -> Step:
         lone: whether the request is a single record.
         suspect: whether it had been refused by itself before, and stood aside.
         doubted: whether that was in contrast to others.
+        only: whether nothing else is left to be sent that could be the contrast, so that it has
+            to come from within the request.
     """
     verdict = answer.outcome.verdict
     if verdict is Verdict.DELIVERED:
         return Step.TAKEN
     if not lone:
-        ailing = verdict not in REFUSALS and not answer.contrast
+        ailing = verdict not in REFUSALS and not answer.contrast and not only
         return Step.ASIDE if ailing else Step.APART
     # Refused by itself just once, it may be the first to meet an outage that has begun meanwhile.
     # Twice, with nothing else to be accepted between, counts where not much else is refused.

@@ -26,12 +26,13 @@ class Budget:
 
     left: int = REQUESTS
     waits: Iterator[float] = field(default_factory=doubling)
+    renewed: bool = False
 
     def spend(self) -> float:
         """Take one request; the seconds to wait before it is sent."""
         wait = 0.0
         if not self.left:
-            self.left, wait = REQUESTS, next(self.waits)
+            self.left, self.renewed, wait = REQUESTS, True, next(self.waits)
         self.left -= 1
         return wait
 
@@ -48,11 +49,12 @@ class Suspicion:
     due: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Trial:
     """A piece to be sent. ``since`` is the newest send when it was last refused, in whole or alone.
 
-    None before the first refusal.
+    None before the first refusal. ``place`` counts the request's records before it. ``failing``:
+    it was cut from what kept failing. ``failures``: how often it stood aside for failing.
     """
 
     piece: Piece
@@ -60,6 +62,9 @@ class Trial:
     since: int | None = None
     suspicion: Suspicion | None = None
     waits: Backoff | None = None
+    place: int = 0
+    failing: bool = False
+    failures: int = 0
 
     @property
     def lone(self) -> bool:
@@ -73,38 +78,83 @@ class Trial:
 
 
 class Trials:
-    """The pieces of one request, those that stand aside after all others."""
+    """The pieces of one request, those that stand aside after all others.
+
+    A request is taken apart first half first, down to a lone record or to one that is accepted.
+    From then on every other piece is the largest one, since bad records may be few, or all in one
+    stretch. Between those go the smallest, since they may be everywhere; of these first what lies
+    next to what was accepted, since a stretch has ends.
+
+    ``descending``: on the way to a lone record, with none refused since the last acceptance.
+    ``stuck``: something stands aside, and nothing has been accepted since.
+    """
 
     def __init__(self, whole: Piece) -> None:
         self._fresh = deque([Trial(whole, Budget())])
         self._aside: deque[Trial] = deque()
+        self._edges: set[int] = set()
+        self._in_order = False
+        self._searched = False
+        self._largest = True
+        self.descending = False
+        self.stuck = False
 
     def next(self) -> Trial | None:
         """The piece that comes next, no longer among these; None when nothing is left."""
-        queue = self._fresh or self._aside
-        return queue.popleft() if queue else None
+        if not self._fresh:
+            return self._aside.popleft() if self._aside else None
+        if self._in_order or not self._searched:
+            return self._fresh.popleft()
+        self._largest = not self._largest
+        if self._largest:
+            trial = max(self._fresh, key=_records)
+        else:
+            near = list(filter(self._at_an_edge, self._fresh))
+            trial = min(near or self._fresh, key=_records)
+        self._fresh.remove(trial)
+        return trial
+
+    def _at_an_edge(self, trial: Trial) -> bool:
+        return not self._edges.isdisjoint(_ends(trial))
+
+    def taken(self, trial: Trial) -> None:
+        """A trial was accepted."""
+        self._edges.update(_ends(trial))
+        self.descending, self.stuck, self._searched = True, False, True
 
     def apart(self, trial: Trial, pieces: Sequence[Piece], answer: Answer) -> None:
         """Have these pieces sent instead of a trial.
 
-        Of what was rejected all of one size are tried before any smaller one: then the first one
-        to be accepted, which tells a bad record from a bad destination, is at most a few requests
-        away. Of what is too large, the first is taken down to a size that fits.
+        Of what is too large, the first is always taken down to a size that fits.
         """
+        self._in_order = answer.outcome.verdict is Verdict.TOO_LARGE
+        if trial.since is None or (trial.suspicion is not None and not self._searched):
+            self.descending = True
         joined = len(trial.piece.request.parts) > 1
-        children = [
-            Trial(piece, Budget() if joined and _is_a_batch(piece) else trial.budget, answer.since)
-            for piece in pieces
-        ]
-        if answer.outcome.verdict is Verdict.REJECTED:
-            self._fresh.extend(children)
-        else:
-            self._fresh.extendleft(reversed(children))
+        fails = answer.outcome.verdict is Verdict.RETRY
+        place, children = trial.place, list[Trial]()
+        for piece in pieces:
+            own = joined and _is_a_batch(piece)
+            child = Trial(piece, Budget() if own else trial.budget, answer.since)
+            child.place, child.failing = place, trial.failing or fails
+            children.append(child)
+            place += piece.request.records
+        self._fresh.extendleft(reversed(children))
 
     def aside(self, trial: Trial, suspicion: Suspicion) -> None:
         """Let a trial wait behind all others."""
         trial.suspicion, trial.since = suspicion, suspicion.until
+        self.descending, self.stuck = False, True
+        self._searched = self._searched or trial.lone
         self._aside.append(trial)
+
+
+def _records(trial: Trial) -> int:
+    return trial.piece.request.records
+
+
+def _ends(trial: Trial) -> tuple[int, int]:
+    return trial.place, trial.place + trial.piece.request.records
 
 
 def _is_a_batch(piece: Piece) -> bool:

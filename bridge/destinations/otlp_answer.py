@@ -34,6 +34,9 @@ _ACCEPTING: Final = frozenset({200, 201, 202, 204})
 _THROTTLING: Final = frozenset({408, 429})
 _REJECTING: Final = frozenset({400, 422})
 _TOO_LARGE: Final = 413
+_OWN_FAULT: Final = frozenset({408, 500, 502, 504})
+"""What a request comes to that a backend fails over, or a proxy before it. A 503 says that there is
+no backend, or none that has time."""
 _SERVER_ERRORS: Final = range(500, 600)
 _REDIRECTS: Final = range(300, 400)
 _NAMES: Final = {260: "Ingestion Blocked"}
@@ -74,7 +77,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) 
             Verdict.RETRY,
             reason,
             retry_after=_retry_after(named),
-            own_fault=status == HTTPStatus.INTERNAL_SERVER_ERROR,
+            own_fault=status in _OWN_FAULT,
             answer=answer,
         )
     if status == _TOO_LARGE:

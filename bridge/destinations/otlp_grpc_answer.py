@@ -32,8 +32,14 @@ _RETRYING: Final = frozenset(
         "UNKNOWN",
     }
 )
-_OWN_FAULT: Final = frozenset({"DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"})
-"""The statuses that HTTP has as 500 or as no answer in time (google.rpc.Code)."""
+_OWN_FAULT: Final = frozenset(
+    {"CANCELLED", "DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"}
+)
+"""The statuses that HTTP has as 500 or as no answer in time (google.rpc.Code); a stream that a peer
+resets with CANCEL comes as CANCELLED."""
+_BROKEN: Final = re.compile(r"socket closed|connection reset|broken pipe", re.IGNORECASE)
+"""How the library words an UNAVAILABLE for a connection that was lost on the way; one that could
+not be made is in other words (`_TRIED`)."""
 
 _SIZED: Final = frozenset({"RESOURCE_EXHAUSTED", "OUT_OF_RANGE"})
 """What too large a message comes to: the latter in tonic, the former everywhere else."""
@@ -90,7 +96,7 @@ def read_status(code: str, details: str, trailers: Trailers, url: str) -> Outcom
         _verdict(code, details, retry_after),
         one_line(_said(code, details, url)),
         retry_after=retry_after,
-        own_fault=code in _OWN_FAULT,
+        own_fault=code in _OWN_FAULT or _broken(code, details),
         answer="" if _TRIED.match(details) else excerpt(details),
     )
 
@@ -103,6 +109,12 @@ def _verdict(code: str, details: str, retry_after: float | None) -> Verdict:
     if code in _RETRYING:
         return Verdict.RETRY
     return Verdict.REJECTED if code == "INVALID_ARGUMENT" else Verdict.BLOCKED
+
+
+def _broken(code: str, details: str) -> bool:
+    """Whether the connection was lost after the request had gone out."""
+    made = not _TRIED.match(details)
+    return code == "UNAVAILABLE" and made and _BROKEN.search(details) is not None
 
 
 def _said(code: str, details: str, url: str) -> str:

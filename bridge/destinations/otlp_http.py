@@ -25,7 +25,9 @@ Protocol: TypeAlias = Literal["http/protobuf", "http/json"]
 LARGEST_ANSWER: Final = 4 * 1_048_576
 """Bytes of an answer that are read (OTLP specification, "OTLP/HTTP Response")."""
 
-_BROKEN_OFF: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+_BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""A connection that was lost once there was one; the request may have been the cause."""
+
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TYPES: Final[dict[Protocol, str]] = {
@@ -174,10 +176,14 @@ class OtlpHttp:
         elif isinstance(error, (httpx.TransportError, OSError)):
             said = network_error_in(error) or str(error)
             why = f"{type(error).__name__}{': ' if said else ''}{said}"
-            if self._no_certificate and isinstance(error, _BROKEN_OFF):
+            if self._no_certificate and isinstance(error, _BROKEN):
                 # Over TLS 1.3 the alert of who misses a certificate may be lost behind a reset.
                 why += " (does it ask for a client certificate? set tls.cert_file)"
-            outcome = Outcome(Verdict.RETRY, f"no answer from {shown(self._url)}: {why}")
+            outcome = Outcome(
+                Verdict.RETRY,
+                f"no answer from {shown(self._url)}: {why}",
+                own_fault=isinstance(error, _BROKEN),
+            )
         else:
             outcome = Outcome(
                 Verdict.BLOCKED,

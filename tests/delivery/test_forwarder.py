@@ -319,11 +319,21 @@ def test_a_lone_record_that_alone_keeps_failing_becomes_a_dead_letter() -> None:
     assert rig.forwarder.state.trouble is None
 
 
-def test_a_request_is_not_suspected_while_nothing_succeeds() -> None:
-    """A backend that answers 500 to everything is down, however long."""
-    rig = play([8], scripted([refusing(FAULT)] * 20))
-    assert [len(sent.uids) for sent in rig.backend.sends] == [8] * 21
-    assert not rig.of(RequestSplit)
+def test_a_request_is_not_suspected_while_another_may_show_whose_fault_it_is() -> None:
+    """It is split once it is the only one there is, and nobody is blamed."""
+    rig = play([8], scripted([refusing(FAULT)] * 40))
+    assert [len(sent.uids) for sent in rig.backend.sends[:8]] == [8] * 7 + [4]
+    assert rig.store.dead == set()
+    assert rig.backend.kept.keys() == rig.store.uids
+
+
+def test_progress_lets_the_back_off_begin_anew() -> None:
+    """A destination that takes some of a request at every try is tried again soon."""
+    script = [refusing(replace(DOWN, progress=True))] * 100
+    rig = play([1], scripted(script))
+    waits = [after.at - before.at for before, after in pairwise(rig.backend.sends)]
+    assert len(waits) == 100
+    assert max(waits) < 0.1 + 0.5 + 0.01
 
 
 def test_the_cursor_waits_for_every_piece() -> None:

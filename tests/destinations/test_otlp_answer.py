@@ -147,6 +147,7 @@ def test_retry(status: int, body: bytes) -> None:
     assert outcome.verdict is Verdict.RETRY
     assert outcome.retry_after is None
     assert outcome.reason.startswith(str(status))
+    assert outcome.own_fault == (status in {408, 500, 502, 504})
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,23 @@ def test_every_status_has_its_verdict(code: str, verdict: Verdict) -> None:
     outcome = read_status(code, "what it said", (), URL)
     assert outcome.verdict is verdict
     assert outcome.reason.startswith(f"{code} from {URL}: what it said")
-    assert outcome.own_fault == (code in {"DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"})
+    own = {"CANCELLED", "DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"}
+    assert outcome.own_fault == (code in own)
+
+
+@pytest.mark.parametrize(
+    ("details", "own"),
+    [
+        ("Socket closed", True),
+        ("recvmsg:Connection reset by peer", True),
+        ("no healthy upstream", False),
+        ("failed to connect to all addresses; last error: UNKNOWN: Connection reset", False),
+    ],
+)
+def test_a_connection_that_broke_may_be_the_requests_own_fault(details: str, *, own: bool) -> None:
+    """One that could not be made is not."""
+    outcome = read_status("UNAVAILABLE", details, (), URL)
+    assert (outcome.verdict, outcome.own_fault) == (Verdict.RETRY, own)
 
 
 def test_no_status_is_forgotten() -> None:

@@ -239,6 +239,23 @@ def test_the_networks_troubles_pass(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "own"),
+    [
+        (httpx.ReadError("connection reset"), True),
+        (httpx.WriteError("broken pipe"), True),
+        (httpx.RemoteProtocolError("Server disconnected without sending a response."), True),
+        (httpx.ConnectError("connection refused"), False),
+        (httpx.ProxyError("502 Bad Gateway"), False),
+    ],
+)
+def test_a_connection_that_broke_may_be_the_requests_own_fault(
+    error: Exception, *, own: bool
+) -> None:
+    """One that could not be made is not."""
+    assert send(otlp(failing(error))).own_fault == own
+
+
+@pytest.mark.parametrize(
     "error",
     [
         httpx.UnsupportedProtocol("Request URL is missing an 'http://' or 'https://' protocol."),
