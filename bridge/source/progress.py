@@ -127,7 +127,7 @@ class Progress:
         at = self._time.at(began)
         found = [] if walk is None else walk.found()
         if walk is not None:
-            lost = await self._retention.gap(walk, found)
+            lost = await self._retention.gap(walk, found, min(window.ceiling, at), kind)
             gaps = [*gaps, *lost]
         if found:
             self._retention.shown(at - found[0].tick)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from bridge.model import SECOND, Gap, GapKind, Identified, Tick
+from bridge.model import SECOND, Gap, GapKind, Identified, ReadKind, Tick
 from bridge.source.reader import Reader
 from bridge.source.walk import Walk
 
@@ -45,16 +45,18 @@ class Retention:
         """After a short while only what is known and not shown any more is a reason to ask."""
         self._reason = self._reason or (walk.anchored and not walk.grounded)
 
-    async def gap(self, walk: Walk, found: Sequence[Identified]) -> list[Gap]:
-        """What a walk shows to be perhaps gone: one gap or none."""
+    async def gap(
+        self, walk: Walk, found: Sequence[Identified], ceiling: Tick, kind: ReadKind
+    ) -> list[Gap]:
+        """What a walk up to a ceiling shows to be perhaps gone: one gap or none."""
         self.suspect(walk)
         if self._doubted is None or walk.grounded or not self._reason:
             self._believe()
             return []
-        end = next((item.tick for item in found if item.entry.tick is not None), None)
-        if end is None:
-            return []  # a later look may show some; one that shows none proves nothing
-        floor = self._doubted
+        first = next((item.tick for item in found if item.entry.tick is not None), None)
+        if first is None and kind is ReadKind.BACKLOG:
+            return []  # the next slice, or the live edge, may show some
+        floor, end = self._doubted, ceiling if first is None else first
         gone = floor < end and not await self._reader.shows_older(
             floor, _FAR_BACK, patience=_PATIENCE
         )
