@@ -99,6 +99,13 @@ def _no_crowd(world: Universe, claim: Claim) -> str | None:
     return f"no more than {there} are there" if gap.at_least > there else None
 
 
+def _always_selected(world: Universe, entry: Written) -> bool:
+    """Whether the filters of every life let it pass; another may have passed it by."""
+    labels = entry.raw["labels"] if isinstance(entry.raw["labels"], dict) else {}
+    wanted = (pair for setup in world.plan.setups for pair in setup.labels)
+    return all(labels.get(key) == value for key, value in wanted)
+
+
 def _around(world: Universe, claim: Claim) -> int:
     """How many entries stand within the cuts of a crowd: they are asked for together."""
     cut = 1 if world.plan.cut is None else SECOND
@@ -107,7 +114,7 @@ def _around(world: Universe, claim: Claim) -> int:
 
 
 def _nothing_gone(world: Universe, claim: Claim) -> str | None:
-    inside = _inside(world, claim)
+    inside = [w for w in _inside(world, claim) if _always_selected(world, w)]
     if any(w.visible_at < claim.at and not _expired(world, w, claim.at) for w in inside):
         return "the API still shows some of it"
     if world.plan.api.retention is None and not _looks_long(world.plan):
