@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from bridge import settings
 from bridge.destinations import plain
 from bridge.errors import ConfigError, JournalError
+from bridge.journal import rules
 from bridge.journal.ledger import KeptLetter, Ledger
 from bridge.journal.orders import Orders
 from bridge.model import DeadLetter, Json
@@ -209,11 +210,7 @@ def _total(ledger: Ledger, destination: str | None) -> int:
     if destination is None:
         return sum(known.values())
     if destination not in known:
-        raise JournalError(
-            "the journal knows no such destination",
-            where=f"destination {destination}",
-            hint=f"there are: {', '.join(known)}" if known else "none has been run yet",
-        )
+        raise rules.not_known("destination", destination, known)
     return known[destination]
 
 

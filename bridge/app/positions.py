@@ -67,7 +67,7 @@ def planned(config: settings.Settings, app: str, to: Tick) -> Plan:
     with Ledger.open(config.journal.path) as ledger:
         records = {one.record.name: one.record for one in ledger.apps()}
         if app not in records:
-            raise rules.not_known(app, list(records))
+            raise rules.not_known("app", app, records)
         record = records[app]
         if to >= record.position:
             raise rules.not_back(app, record.position)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.options import AsJson, Config
 from bridge.cli.output import start
 
 if TYPE_CHECKING:
@@ -33,11 +34,8 @@ def audit(
     repair: Annotated[
         bool, typer.Option("--repair", help="Journal what is missing. The bridge must not run.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-    ] = None,
+    as_json: AsJson = False,
+    config: Config = None,
 ) -> None:
     """Read a closed window again and compare it with what was journaled.
 

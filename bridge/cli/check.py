@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from bridge.cli.options import AsJson, Config
 from bridge.cli.output import writable
 
 if TYPE_CHECKING:
@@ -31,11 +31,8 @@ def check(
     send: Annotated[
         bool, typer.Option("--send", help="Also send each destination one marked test record.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-    ] = None,
+    as_json: AsJson = False,
+    config: Config = None,
 ) -> None:
     """Try the config, the key, every app and destination out, and see how the API behaves.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO, TypeAlias
 import typer
 
 from bridge.cli import plain_typer
+from bridge.cli.options import AsJson, Config
 from bridge.cli.output import console, moment, say_json, size, table
 
 if TYPE_CHECKING:
@@ -26,11 +27,6 @@ Destination: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME", help="Only those of this destination.")
 ]
 All: TypeAlias = Annotated[bool, typer.Option("--all", help="All of them.")]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Config: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-]
 
 _START = 60
 _REASON = 100

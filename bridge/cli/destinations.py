@@ -8,16 +8,13 @@ from typing import Annotated, TypeAlias
 import typer
 
 from bridge.cli import plain_typer
+from bridge.cli.options import AsJson, Config
 from bridge.cli.output import console, say_json, size
 from bridge.cli.status import destination_notes, destinations_table
 
 app = plain_typer(no_args_is_help=True)
 
 Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The destination.")]
-Config: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-]
 
 
 @app.callback()
@@ -31,7 +28,7 @@ def _group() -> None:
 @app.command("list")
 def list_(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Show every destination that the journal knows, and what it keeps for it.

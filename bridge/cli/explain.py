@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bridge.cli.options import AsJson, Config
 
 if TYPE_CHECKING:
     from bridge.app.explain import Explained, ExplainedGap, Explanation, Fate, Journaled
@@ -32,11 +33,8 @@ def explain(
             "[default: as far back as the journal knows]",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-    ] = None,
+    as_json: AsJson = False,
+    config: Config = None,
 ) -> None:
     """Tell which read fetched an entry, when it was journaled, and who acknowledged it when.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.cli import plain_typer
+from bridge.cli.options import AsJson, Config
 from bridge.cli.output import ago, console, moment, say_json, start, table
 from bridge.model import SECOND
 
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from bridge.app.positions import Plan
 
 app = plain_typer(no_args_is_help=True)
-
-Config: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-]
 
 
 @app.callback()
@@ -34,7 +29,7 @@ def _group() -> None:
 @app.command("list")
 def list_(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Show up to where each app is read, and from where on its entries are known.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bridge.cli.options import Config
+
 
 def run(
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-    ] = None,
+    config: Config = None,
     once: Annotated[
         bool, typer.Option("--once", help="Forward everything up to now, then exit.")
     ] = False,

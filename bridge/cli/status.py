@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
+from bridge.cli.options import AsJson, Config
 from bridge.cli.output import ago, console, moment, say_json, size, table
 from bridge.model import SECOND
 
@@ -25,7 +25,7 @@ _LEAST_PAUSE: Final = 0.1
 
 def status(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it again and again on a terminal, until Ctrl-C.")
     ] = False,
@@ -33,10 +33,7 @@ def status(
         str | None,
         typer.Option(metavar="DURATION", help="With --watch: so often. [default: 2s]"),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Show where every app and every destination stands.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from bridge.cli.options import Config
 from bridge.cli.output import console, start, writable
 
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ def tail(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line: app, uid and entry.")
     ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Config file; else BRIDGE_CONFIG, else the one in /etc, if there."),
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Show entries as they come, straight from fal, until Ctrl-C (exit code 130).
 

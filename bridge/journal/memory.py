@@ -132,7 +132,7 @@ class MemoryJournal:
         """See `Journal.begin`."""
         await self._turn()
         known = self.contents.apps.get(record.name, record)
-        start = rules.ledger_start(known)
+        start = known.whole_from
         if (known.stream, known.filters) != (record.stream, record.filters):
             start = max(start, known.position)
         self.contents.apps[record.name] = replace(
@@ -196,7 +196,7 @@ class MemoryJournal:
         if excess and oldest:
             last = oldest[:excess][-1][0]
             self._forget(app, [one for one in oldest if one[0] <= last])
-        start = rules.ledger_start(self._app(app))
+        start = self._app(app).whole_from
         self.contents.gaps[app] = {
             key: one
             for key, one in self.contents.gaps[app].items()
@@ -391,7 +391,7 @@ class MemoryJournal:
         for _, key in oldest:
             del self.contents.seen[app][key]
         record = self._app(app)
-        start = max(rules.ledger_start(record), oldest[-1][0] + 1)
+        start = max(record.whole_from, oldest[-1][0] + 1)
         self.contents.apps[app] = replace(record, ledger_from=start)
 
     def _drop_spent_reads(self) -> None:

@@ -121,7 +121,7 @@ class Orders:
         record = store.app(db, app)
         if record is None:
             known = [name for (name,) in db.execute("SELECT name FROM apps ORDER BY name")]
-            raise rules.not_known(app, known)
+            raise rules.not_known("app", app, known)
         if to >= record.position:
             raise rules.not_back(app, record.position)
         swept = {age: min(cursor, to) for age, cursor in record.swept.items()}
@@ -214,11 +214,7 @@ def _standing(db: sqlite3.Connection, destination: str) -> tuple[Backlog, bool]:
     """
     known = {one.destination: (one, in_use) for one, in_use in store.standings(db)}
     if destination not in known:
-        raise JournalError(
-            "the journal knows no such destination",
-            where=f"destination {destination}",
-            hint=f"there are: {', '.join(known)}" if known else "none has been run yet",
-        )
+        raise rules.not_known("destination", destination, known)
     return known[destination]
 
 

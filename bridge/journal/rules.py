@@ -161,11 +161,6 @@ def excess(fingerprints: int, ledger_bytes: int) -> int:
     return max(0, fingerprints - ledger_bytes // FINGERPRINT_BYTES)
 
 
-def ledger_start(record: AppRecord) -> Tick:
-    """From where on the ledger of an app that begins is whole."""
-    return record.position if record.ledger_from is None else record.ledger_from
-
-
 def standing_after(
     record: AppRecord, walk: Append, *, added: int, gaps: GapChanges
 ) -> AppRecord | None:
@@ -269,12 +264,13 @@ def unknown_app(name: str) -> JournalError:
     return JournalError("the app was never begun", where=name)
 
 
-def not_known(name: str, known: Sequence[str]) -> JournalError:
-    """The error for a person's word about an app that was never begun."""
+def not_known(what: str, name: str, known: Iterable[str]) -> JournalError:
+    """The error for a person's word about an app or a destination that was never there."""
+    names = ", ".join(known)
     return JournalError(
-        "the journal knows no such app",
-        where=f"app {name}",
-        hint=f"there are: {', '.join(known)}" if known else "none has been run yet",
+        f"the journal knows no such {what}",
+        where=f"{what} {name}",
+        hint=f"there are: {names}" if names else "none has been run yet",
     )
 
 

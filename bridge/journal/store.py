@@ -53,7 +53,7 @@ def begin(db: sqlite3.Connection, record: AppRecord) -> None:
         """,
         (
             *(record.name, record.stream, record.filters, record.position),
-            *(swept_text(record.swept), rules.ledger_start(record)),
+            *(swept_text(record.swept), record.whole_from),
         ),
     )
 

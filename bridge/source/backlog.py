@@ -16,7 +16,7 @@ from typing import Final, TypeAlias, cast
 
 from bridge.clock import Clock
 from bridge.errors import ApiError
-from bridge.model import Anchor, Gap, GapKind, Tick
+from bridge.model import SECOND, Anchor, Gap, GapKind, Tick
 from bridge.source.reader import Reader, concerns_one_request
 from bridge.source.schedule import Slice, Slicer
 from bridge.source.trouble import Patience
@@ -25,8 +25,10 @@ from bridge.source.walk import Walk
 LONGEST_FAILURE: Final = 3600.0
 """Seconds that a slice may fail, while others succeed, before it is given up for now."""
 
+NARROWEST_FAILURE: Final[Tick] = SECOND
+"""A slice that fails is not cut down further than to this."""
+
 _SHORT_FAILURE: Final = 60.0
-_NARROWEST_FAILURE: Final[Tick] = 1_000_000
 _SLICE_PAGES: Final = 6
 _LIKELY_BELOW: Final = 8
 _FARTHEST_BELOW: Final[Tick] = 60_000_000
@@ -138,7 +140,7 @@ class Backlog:
                     await self._clock.sleep(pauses.after(error))
                 elif not concerns_one_request(error) or not await self._reader.answers():
                     began = self._clock.monotonic()  # not this slice's fault
-                elif window.ceiling - window.floor > _NARROWEST_FAILURE:
+                elif window.ceiling - window.floor > NARROWEST_FAILURE:
                     return _Cut(fails=True)
                 else:
                     gap = Gap(GapKind.UNREADABLE, window.floor, window.ceiling, 0)

@@ -26,7 +26,7 @@ from bridge.source.account import Account
 from bridge.source.crowds import Crowds
 from bridge.source.schedule import PageLimit
 from bridge.source.trouble import Patience, Trouble, may_pass
-from bridge.source.walk import Walk, density_of
+from bridge.source.walk import FAR_BACK, Walk, density_of
 from bridge.telemetry import Emit
 from bridge.timestamps import ceil_to
 
@@ -35,7 +35,6 @@ LARGEST_WALK: Final = 8 * 1024 * 1024
 
 _REMEMBERED: Final = 3600.0
 _SURELY_KEPT: Final[Tick] = 3600 * SECOND
-_FAR_BACK: Final[Tick] = 30 * 24 * 3600 * SECOND
 _MOST_DOUBTS: Final = 6
 
 
@@ -181,12 +180,12 @@ class Reader:
             return False
         return True
 
-    async def shows_older(self, than: Tick, back: Tick, *, patience: float) -> bool:
-        """Whether anything is shown of the ``back`` ticks before a moment, by the whole account.
+    async def shows_older(self, than: Tick, *, patience: float) -> bool:
+        """Whether anything is shown of the time before a moment, by the whole account.
 
         Or by the app, where the API refuses to speak of the account.
         """
-        return await self._shows_any(than - back, than, (Filter(), self._filter), patience)
+        return await self._shows_any(than - FAR_BACK, than, (Filter(), self._filter), patience)
 
     def knows(self, newest: Tick) -> None:
         """An entry of this time is journaled, so it was shown once."""
@@ -211,7 +210,7 @@ class Reader:
         if await self._shows_any(newest - 1, until, (self._filter,), patience):
             return
         old = self._account.time.now() - newest > _SURELY_KEPT
-        if not old or not await self._shows_any(newest - _FAR_BACK, None, (Filter(),), patience):
+        if not old or not await self._shows_any(newest - FAR_BACK, None, (Filter(),), patience):
             raise ApiUnavailable("the API no longer shows an entry that it has shown before")
 
     async def _shows_any(

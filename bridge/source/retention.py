@@ -12,7 +12,6 @@ from bridge.source.walk import Walk
 LONG_AWAY: Final[Tick] = 3600 * SECOND
 """After so long without a look retention is doubted even where nothing is known to be missing."""
 
-_FAR_BACK: Final[Tick] = 30 * 24 * 3600 * SECOND
 _PATIENCE: Final = 60.0
 
 
@@ -57,9 +56,7 @@ class Retention:
         if first is None and kind is ReadKind.BACKLOG:
             return []  # the next slice, or the live edge, may show some
         floor, end = self._doubted, ceiling if first is None else first
-        gone = floor < end and not await self._reader.shows_older(
-            floor, _FAR_BACK, patience=_PATIENCE
-        )
+        gone = floor < end and not await self._reader.shows_older(floor, patience=_PATIENCE)
         self._believe()
         return [Gap(GapKind.RETENTION, floor, end, 0)] if gone else []
 

@@ -13,6 +13,7 @@ from bridge.clock import Clock
 from bridge.errors import ApiError
 from bridge.journal import Journal
 from bridge.model import SECOND, Anchor, Gap, GapKind, ReadKind, Tick
+from bridge.source.backlog import LONGEST_FAILURE, NARROWEST_FAILURE
 from bridge.source.late import LateTally
 from bridge.source.progress import Progress
 from bridge.source.reader import Reader, concerns_one_request
@@ -27,8 +28,6 @@ _PAGES: Final = 16
 _PAGES_WANTED: Final = 3
 _PATIENCE: Final = 60.0
 _BRIEFLY: Final = 2.0
-_LONGEST_FAILURE: Final = 3600.0
-_NARROWEST_FAILURE: Final[Tick] = SECOND
 _RETRY_GAPS_EVERY: Final = 3600.0
 _SELDOM: Final = 60.0
 
@@ -50,13 +49,13 @@ class _Failing:
     def failed(self, piece: Slice, error: ApiError, now: float) -> None:
         """Once more: ask for less, a little later."""
         self.since = now if self.since is None else self.since
-        self.width = max(_NARROWEST_FAILURE, (piece.ceiling - piece.floor) // 4)
+        self.width = max(NARROWEST_FAILURE, (piece.ceiling - piece.floor) // 4)
         self.not_before = now + self._pauses.after(error)
 
     def for_long(self, piece: Slice, now: float) -> bool:
         """Whether the smallest part has failed for as long as is waited."""
-        narrow = piece.ceiling - piece.floor <= _NARROWEST_FAILURE
-        return narrow and self.since is not None and now - self.since >= _LONGEST_FAILURE
+        narrow = piece.ceiling - piece.floor <= NARROWEST_FAILURE
+        return narrow and self.since is not None and now - self.since >= LONGEST_FAILURE
 
 
 class Sweeper:
@@ -144,8 +143,7 @@ class Sweeper:
                 gaps = await self._reader.read(walk, patience=_PATIENCE if at_once else _BRIEFLY)
             except ApiError:
                 continue  # it stays a gap
-            kind = ReadKind.SWEEP
-            await self._progress.store(walk, window, kind, gaps=gaps or [], began=began)
+            await self._progress.store(walk, window, ReadKind.SWEEP, gaps=gaps or [], began=began)
 
     async def _read(self, window: Slice, *, patience: float) -> None:
         """Read the oldest slice of a window again and journal what is missing."""

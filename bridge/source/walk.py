@@ -44,9 +44,11 @@ from bridge.timestamps import ceil_to, floor_to, format_tick
 DOCUMENTED_PAGE: Final = 100
 """The API's documented default limit: it shows at least this many entries a page."""
 
+FAR_BACK: Final[Tick] = 30 * 24 * 3600 * SECOND
+"""What is asked for in place of all time, where anything that is shown will do."""
+
 LARGEST_LIMIT: Final = 16_384
 _LATE_AT_MOST: Final = 3
-_FAR_BACK: Final = 30 * 24 * 3600 * SECOND
 _LEADING_DIGITS_OF_CAPS: Final = ("1", "15", "2", "25", "5")
 
 
@@ -372,14 +374,14 @@ class Walk:
         elif settled and size < self._bounds.limit:
             self._crowd = size
             self._ask = _Ask.ELSEWHERE
-            since = self._bounds.since - _FAR_BACK
+            since = self._bounds.since - FAR_BACK
             self._bounds = replace(self._bounds, since=since, until=None)
         else:
             self._give_up(size, settled=settled)
 
     def _take_comparison(self, size: int) -> None:
         """A larger page than the crowd's, just now: so if that one comes again, it was not cut."""
-        self._bounds = replace(self._bounds, since=self._bounds.since + _FAR_BACK)
+        self._bounds = replace(self._bounds, since=self._bounds.since + FAR_BACK)
         if self._crowd is None or size <= self._crowd:
             self._give_up(size, settled=True)
         else:
