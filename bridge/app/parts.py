@@ -279,7 +279,8 @@ def _syslog(one: settings.Syslog) -> Syslog:
     return Syslog(
         one.name,
         one.endpoint,
-        layout=Layout(**one.model_dump(include=layout)),
+        # The values themselves: dumped, a size is text such as 8KB.
+        layout=Layout(**{key: getattr(one, key) for key in layout}),
         timeout=one.timeout,
         tls=Tls(**one.tls.model_dump()),
         framing=one.framing,

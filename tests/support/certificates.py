@@ -9,7 +9,7 @@ HOST = "collector.test"
 """Who the server's certificates are for."""
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, *, host: str = HOST) -> Path:
     """Write ca, other-ca, server, expired and client (each .pem and .key) to a folder."""
     for ca in ("ca", "other-ca"):
         _openssl(
@@ -18,9 +18,9 @@ def make(folder: Path) -> Path:
             *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
             *("-keyout", f"{ca}.key", "-out", f"{ca}.pem"),
         )
-    _sign(folder, "server", HOST, days=2)
+    _sign(folder, "server", host, days=2)
     _sign(folder, "client", "client.test", days=2)
-    _sign(folder, "expired", HOST, days=-1)
+    _sign(folder, "expired", host, days=-1)
     return folder
 
 
