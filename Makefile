@@ -17,13 +17,15 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp
 SERVERS := $(VENV)/servers.stamp
+RELEASE := $(VENV)/release.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint types format bench servers lock clean
+.PHONY: help demo run test lint types format bench servers lock clean \
+	dist sbom licences audit newcomer-test
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUN) ## watch the bridge carry a simulated account's logs; needs no key
 	@$(BIN)/fal-log-bridge demo $(ARGS)
@@ -39,7 +41,7 @@ lint: $(DEV) ## check style
 	$(BIN)/ruff format --check .
 
 types: $(DEV) ## check types
-	$(BIN)/mypy bridge tests benchmarks
+	$(BIN)/mypy bridge tests benchmarks release
 
 format: $(DEV) ## put the code into shape
 	$(BIN)/ruff check --fix .
@@ -50,6 +52,22 @@ bench: $(DEV) ## measure
 
 servers: $(SERVERS) ## also install the servers that some tests need, as far as PyPI has them
 
+dist: $(RUN) ## build wheel and sdist, check them, try the wheel where nothing else is
+	$(BIN)/python -m release.distribution
+
+sbom: $(RELEASE) ## list what is shipped, as CycloneDX, into dist
+	$(BIN)/python -m release.sbom
+
+licences: $(RUN) ## list the licences of what is shipped; fails if one does not fit
+	@$(BIN)/python -m release.licences
+
+audit: $(RELEASE) ## ask PyPI for known vulnerabilities of what is shipped (needs the internet)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		-r requirements/run.txt $(ARGS)
+
+newcomer-test: $(DEV) ## try the quick start on a bare Debian, as root (apt: mmdebstrap)
+	$(BIN)/pytest -n0 -s --require-servers tests/newcomer
+
 lock: $(DEV) ## resolve the locked dependencies anew (ARGS=--upgrade for newer ones)
 	$(LOCK) pyproject.toml --extra zstd -o requirements/run.txt
 	$(LOCK) --group build -c requirements/run.txt -o requirements/build.txt
@@ -57,6 +75,7 @@ lock: $(DEV) ## resolve the locked dependencies anew (ARGS=--upgrade for newer o
 		-o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra zstd --group dev --group servers -c requirements/dev.txt \
 		-o requirements/servers.txt
+	$(LOCK) --group release -c requirements/servers.txt -o requirements/release.txt
 
 clean: ## remove everything that make made, the environment too
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
@@ -82,4 +101,9 @@ $(DEV): requirements/dev.txt $(RUN)
 $(SERVERS): requirements/servers.txt $(DEV)
 	@echo "Installing the locked test servers into $(VENV), once"
 	@$(PIP) install --require-hashes -r requirements/servers.txt
+	@touch $@
+
+$(RELEASE): requirements/release.txt $(DEV)
+	@echo "Installing the locked release tools into $(VENV), once"
+	@$(PIP) install --require-hashes -r requirements/release.txt
 	@touch $@

@@ -1,0 +1,1 @@
+"""What makes and checks a release; every part is a target of the Makefile (docs/releasing.md)."""
