@@ -35,18 +35,23 @@ _DEMO: Final = re.compile(r"written ([\d,]+) · delivered ([\d,]+) · missing 0 
 
 
 def build(folder: Path) -> tuple[Path, Path]:
-    """Build wheel and sdist into a folder.
+    """Build wheel and sdist into a folder."""
+    _hatch(PROJECT, folder)
+    return folder / f"{_NAME}-py3-none-any.whl", folder / f"{_NAME}.tar.gz"
+
+
+def check(wheel: Path, sdist: Path) -> None:
+    """Compare what the archives hold with git, and the wheel with the one that the sdist builds.
 
     Raises:
-        ReleaseError: the build failed, or an archive holds too much or too little.
+        ReleaseError: one holds too much or too little, or the wheels differ.
     """
-    _hatch(PROJECT, folder)
-    wheel, sdist = folder / f"{_NAME}-py3-none-any.whl", folder / f"{_NAME}.tar.gz"
     with zipfile.ZipFile(wheel) as archive:
         check_wheel(archive.namelist())
     with tarfile.open(sdist) as archive:
         check_sdist([entry.name for entry in archive if entry.isfile()])
-    return wheel, sdist
+    if rebuilt(sdist) != wheel.read_bytes():
+        raise ReleaseError("the sdist builds another wheel than the checkout")
 
 
 def check_wheel(names: Iterable[str]) -> None:
@@ -115,8 +120,7 @@ def _compare(what: str, held: set[str], wanted: Iterable[str]) -> None:
 def _make() -> str:
     shutil.rmtree(DIST, ignore_errors=True)
     wheel, sdist = build(DIST)
-    if rebuilt(sdist) != wheel.read_bytes():
-        raise ReleaseError("the sdist builds another wheel than the checkout")
+    check(wheel, sdist)
     tally = try_out(wheel)
     return f"{wheel.name}, {sdist.name}: contents as tracked, the same wheel twice; demo: {tally}"
 

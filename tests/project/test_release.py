@@ -1,0 +1,121 @@
+"""What a release is held to, shown on releases that must not be made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bridge
+from release import distribution, licences, sbom
+from release.tools import ReleaseError, tracked
+
+_ABOUT = f"fal_log_bridge-{bridge.__version__}.dist-info/"
+_ROOT = f"fal_log_bridge-{bridge.__version__}/"
+
+
+@pytest.mark.parametrize(
+    ("expression", "may"),
+    [
+        ("MIT", True),
+        ("Apache-2.0 AND BSD-2-Clause", True),
+        ("GPL-3.0-only", False),
+        ("MIT AND GPL-3.0-only", False),
+        ("GPL-3.0-only OR MIT", True),
+        ("AGPL-3.0-or-later OR GPL-3.0-only", False),
+        ("Apache-2.0 WITH LLVM-exception", False),
+        ("(MIT OR GPL-3.0-only) AND GPL-3.0-only", False),
+        ("", False),
+    ],
+)
+def test_what_may_be_shipped(expression: str, may: bool) -> None:
+    """Every part that has to be kept is on the list; what is not understood is not."""
+    assert licences.permitted(expression) is may
+
+
+@pytest.mark.parametrize(
+    ("about", "licence"),
+    [
+        ({"license_expression": "BSD-3-Clause"}, "BSD-3-Clause"),
+        ({"license_expression": "MIT", "license": "GPL"}, "MIT"),
+        ({"license": "MIT"}, "MIT"),
+        ({"license": "MIT License\n\nPermission is hereby granted"}, "MIT"),
+        ({"license": "3-Clause BSD License"}, "BSD-3-Clause"),
+        ({"classifier": ["License :: OSI Approved :: ISC License (ISCL)"]}, "ISC"),
+        (
+            {"license": "as you like", "classifier": ["License :: OSI Approved :: MIT License"]},
+            "MIT",
+        ),
+        ({"license": "as you like"}, ""),
+        ({}, ""),
+    ],
+)
+def test_how_packages_tell_their_licence(about: dict[str, Any], licence: str) -> None:
+    """By an expression, a word or a classifier, in this order; else not at all."""
+    assert licences.licence_of(about) == licence
+
+
+def test_what_is_shipped_may_be(project: Path) -> None:
+    """Everything in the image has a licence that lets Apache-2.0 code stand on it."""
+    rows = licences.table().splitlines()[2:]
+    pins = (project / "requirements/run.txt").read_text("utf-8").count("==")
+    assert len(rows) == sum(1 for one in licences.shipped()) > 30
+    assert pins >= len(rows)
+
+
+def test_an_unknown_licence_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the package, so that somebody can look."""
+    bad = [licences.Shipped("evil", "1", "GPL-3.0-only"), licences.Shipped("mute", "1", "")]
+    monkeypatch.setattr(licences, "shipped", lambda: iter(bad))
+    with pytest.raises(ReleaseError, match=r"evil: GPL-3\.0-only; mute: none told"):
+        licences.table()
+
+
+@pytest.fixture(scope="module")
+def wheel() -> list[str]:
+    """The names in a wheel as it must be."""
+    about = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+    return [*tracked("bridge"), *(_ABOUT + name for name in about)]
+
+
+def test_a_wheel_holds_what_git_knows(wheel: list[str]) -> None:
+    """No more and no less; a stray file, a forgotten one and a lost licence are named."""
+    distribution.check_wheel(wheel)
+    with pytest.raises(ReleaseError, match=r"bridge/scratch\.py"):
+        distribution.check_wheel([*wheel, "bridge/scratch.py"])
+    with pytest.raises(ReleaseError, match=r"bridge/journal/schema\.sql"):
+        distribution.check_wheel([name for name in wheel if not name.endswith("schema.sql")])
+    with pytest.raises(ReleaseError, match="licenses/LICENSE"):
+        distribution.check_wheel([name for name in wheel if not name.endswith("LICENSE")])
+
+
+def test_an_sdist_holds_all_that_is_needed_to_make_it() -> None:
+    """Every tracked file of the sources; what is left out is named."""
+    names = [_ROOT + name for name in (*tracked(*distribution._SOURCES), "PKG-INFO")]
+    distribution.check_sdist(names)
+    with pytest.raises(ReleaseError, match=r"pyproject\.toml"):
+        distribution.check_sdist([name for name in names if not name.endswith("/pyproject.toml")])
+
+
+def test_only_the_forge_and_ci_are_left_out() -> None:
+    """Whoever adds a folder decides whether it belongs into the sdist."""
+    left = set(tracked()) - set(tracked(*distribution._SOURCES))
+    assert {name for name in left if not name.startswith((".ci/", ".git"))} == set()
+
+
+def test_the_sdist_builds_the_same_wheel(tmp_path: Path) -> None:
+    """Byte by byte; what they hold `make dist` compares with git."""
+    wheel, sdist = distribution.build(tmp_path)
+    assert distribution.rebuilt(sdist) == wheel.read_bytes()
+
+
+def test_a_bill_is_complete() -> None:
+    """What is missing, too much or not described is named."""
+    one = {"name": "A_b", "version": "1", "purl": "pkg:pypi/a-b@1", "licenses": [{"license": {}}]}
+    described = one | {"licenses": [{"expression": "MIT"}]}
+    sbom.check({"components": [described]}, {"a-b"})
+    with pytest.raises(ReleaseError, match=r"\['c'\]"):
+        sbom.check({"components": [described]}, {"a-b", "c"})
+    with pytest.raises(ReleaseError, match="does not describe a-b"):
+        sbom.check({"components": [one]}, {"a-b"})
