@@ -176,6 +176,13 @@ def test_what_was_tried_is_what_says_so() -> None:
     assert tried == {*COLLECTORS, "datadog", "datadog-agent", "loki", "siem"}
 
 
+def test_the_receiver_that_was_tried_is_the_locked_one() -> None:
+    """The version that the heads name is the one that the tests install."""
+    locked = (FOLDER.parents[1] / "requirements/servers.txt").read_text("utf-8")
+    named = {found for name in NAMES for found in re.findall(r"rotel (\S+)", recipe(name).head)}
+    assert named == set(re.findall(r"^rotel==(\S+)", locked, re.MULTILINE))
+
+
 def test_the_index_has_them_all() -> None:
     """README links every recipe, and every file of the receiving side is named by a recipe."""
     index = (FOLDER / "README.md").read_text("utf-8")
