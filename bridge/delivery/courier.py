@@ -20,6 +20,7 @@ from bridge.delivery.selection import Selection
 from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece, letters, request_of, split
 from bridge.delivery.trials import Budget, Refused, Suspicion, Trial, Trials
+from bridge.delivery.trust import Trust
 from bridge.delivery.witness import Witness
 from bridge.destinations import Destination
 from bridge.model import DeadLetter, Outcome, Verdict
@@ -40,12 +41,6 @@ _MOST_PATIENCE: Final = 4.0
 _ALONE: Final = 2
 """A request that stood aside so often for failing, with no other to be sent, is split all the
 same. Once would not do: what else there is may have to be read first."""
-_PROOF: Final = 1
-"""A record that was refused by itself so often in contrast to others is a bad one."""
-_PROOF_WHILE_FICKLE: Final = 6
-"""So often at a destination that has taken back a refusal of late, each time a step later."""
-_FICKLE_FOR: Final = 600.0
-"""Seconds for which that is remembered."""
 
 
 class Courier:
@@ -79,7 +74,7 @@ class Courier:
         self._odd = False
         self._witness = Witness(selection, clock)
         self._hearing = asyncio.Lock()
-        self._fickle_until = clock.monotonic()
+        self._trust = Trust(clock)
         self._under_way: list[Trials] = []
         self.delivered = 0
         self.dead_lettered = 0
@@ -149,7 +144,7 @@ class Courier:
     async def _stand_aside(self, suspicion: Suspicion) -> bool:
         """Wait until another request has been accepted, or it is time to try this one again."""
         async with self._slots.lent():
-            while self._fickle or not self._accepts_since(suspicion):
+            while self._trust.lost or not self._accepts_since(suspicion):
                 left = suspicion.due - self._clock.monotonic()
                 if left <= 0 or self._gate.closed:
                     break
@@ -158,11 +153,6 @@ class Courier:
 
     def _accepts_since(self, suspicion: Suspicion) -> bool:
         return self._gate.accepted > suspicion.until
-
-    @property
-    def _fickle(self) -> bool:
-        """Whether the destination has accepted of late what it had refused before."""
-        return self._clock.monotonic() < self._fickle_until
 
     async def _hear_witness(self, trials: Trials, trial: Trial) -> None:
         """Send what was accepted before once more, where nothing else shows whose fault it is."""
@@ -260,16 +250,15 @@ class Courier:
     def _act(self, trials: Trials, trial: Trial, answer: Answer) -> None:
         """Do what the answer asks for."""
         trial.confirmed += trial.suspicion is not None and answer.contrast
-        proved = trial.confirmed >= (_PROOF_WHILE_FICKLE if self._fickle else _PROOF)
+        proved = trial.confirmed >= self._trust.proof
         only = self._only(trials, trial)
         step = decide(answer, lone=trial.lone, proved=proved, only=only)
         if step is Step.TAKEN:
-            if trials.taken(trial, blocks=self._gate.blocks):
-                self._fickle_until = self._clock.monotonic() + _FICKLE_FOR
+            if trials.taken(trial):
+                self._trust.lose()
             self._taken(trial.piece, answer.outcome)
         elif step is Step.APART:
-            pieces = self._apart(trial.piece, answer.outcome)
-            trials.apart(trial, pieces, answer, self._refused(answer.outcome, len(pieces)))
+            trials.apart(trial, self._apart(trial.piece, answer.outcome), answer)
         elif step is Step.BURIED:
             self._bury(trial.piece, answer.outcome)
         else:
@@ -277,14 +266,9 @@ class Courier:
             trial.failures += answer.outcome.verdict is Verdict.RETRY
             due = self._clock.monotonic() + trial.waits.after(answer.outcome)
             doubted = answer.contrast or trial.doubted
-            refused = self._refused(answer.outcome, 1)
+            rejected = answer.outcome.verdict is Verdict.REJECTED
+            refused = Refused(1) if rejected and trial.lone else None
             trials.aside(trial, Suspicion(answer.until, doubted=doubted, due=due, refused=refused))
-
-    def _refused(self, outcome: Outcome, parts: int) -> Refused | None:
-        """What would show that the destination refuses by chance; size and time may matter."""
-        if outcome.verdict is not Verdict.REJECTED or self._gate.trouble is not None:
-            return None
-        return Refused(parts, self._gate.blocks)
 
     def _apart(self, piece: Piece, outcome: Outcome) -> Sequence[Piece]:
         """The pieces to send instead; what fails may need more time, so its pieces get it."""

@@ -43,11 +43,6 @@ class Trouble:
     reason: str
     since: Tick
 
-    @property
-    def blocked(self) -> bool:
-        """Whether it refuses what it is sent, rather than being away."""
-        return self.verdict is Verdict.BLOCKED
-
 
 class NothingToSend(Exception):
     """Raised by `Sending.send` when nothing is left of a request; `Gate.through` lets it pass."""
@@ -129,7 +124,6 @@ class Gate:
         self._not_before = 0.0
         self._sent = 0
         self._accepted = 0
-        self._blocks = 0
 
     @property
     def trouble(self) -> Trouble | None:
@@ -161,11 +155,6 @@ class Gate:
     def accepted(self) -> int:
         """The number of the newest send that was accepted whole, 0 before the first."""
         return self._accepted
-
-    @property
-    def blocks(self) -> int:
-        """How often it was blocked until now."""
-        return self._blocks
 
     def close(self) -> None:
         """Start nothing any more: who waits gives up at once, who sends may finish."""
@@ -340,8 +329,6 @@ class Gate:
         """Be in trouble for this reason, and say so once it is more than a hiccup."""
         since = self._clock.now() if self._trouble is None else self._trouble.since
         verdict = Verdict.RETRY if outcome.verdict is Verdict.RETRY else Verdict.BLOCKED
-        if verdict is Verdict.BLOCKED and (self._trouble is None or not self._trouble.blocked):
-            self._blocks += 1
         self._trouble = Trouble(verdict, outcome.reason, since)
         said = self._announced
         if verdict is Verdict.BLOCKED:

@@ -62,18 +62,14 @@ class Suspicion:
 
 @dataclass(slots=True, eq=False)
 class Refused:
-    """A refused piece of which ``left`` parts have not been accepted.
-
-    ``blocks``: how often the destination had been blocked by then.
-    """
+    """A refused piece of which ``left`` parts have not been accepted."""
 
     left: int
-    blocks: int
 
-    def disproved(self, blocks: int) -> bool:
-        """One more part was accepted; whether that was the last, and no outage explains it."""
+    def disproved(self) -> bool:
+        """One more part was accepted; whether that was the last."""
         self.left -= 1
-        return not self.left and blocks == self.blocks
+        return not self.left
 
 
 @dataclass(slots=True, eq=False)
@@ -150,31 +146,30 @@ class Trials:
     def _at_an_edge(self, trial: Trial) -> bool:
         return not self._edges.isdisjoint(_ends(trial))
 
-    def taken(self, trial: Trial, *, blocks: int) -> bool:
-        """A trial was accepted; whether that disproves a refusal, which no outage explains.
+    def taken(self, trial: Trial) -> bool:
+        """A trial was accepted; whether that disproves a refusal.
 
         It does if this very piece was refused by itself, or if it is the last part of a refused
-        one and all others were accepted. ``blocks``: how often the destination has been blocked.
+        one and all others were accepted.
         """
         self._edges.update(_ends(trial))
         self.descending, self.stuck, self._searched = True, False, True
         own = trial.suspicion and trial.suspicion.refused
         refusals = [refused for refused in (trial.part_of, own) if refused is not None]
-        return any([refused.disproved(blocks) for refused in refusals])
+        return any([refused.disproved() for refused in refusals])
 
-    def apart(
-        self, trial: Trial, pieces: Sequence[Piece], answer: Answer, refused: Refused | None
-    ) -> None:
+    def apart(self, trial: Trial, pieces: Sequence[Piece], answer: Answer) -> None:
         """Have these pieces sent instead of a trial.
 
-        Of what is too large, the first is always taken down to a size that fits. ``refused`` is
-        what their acceptance would disprove.
+        Of what is too large, the first is always taken down to a size that fits.
         """
         self.in_order = answer.outcome.verdict is Verdict.TOO_LARGE
         if trial.since is None or (trial.suspicion is not None and not self._searched):
             self.descending = True
         joined = len(trial.piece.request.parts) > 1
         fails = answer.outcome.verdict is Verdict.RETRY
+        rejected = answer.outcome.verdict is Verdict.REJECTED  # else size or time may matter
+        refused = Refused(len(pieces)) if rejected else None
         place, children = trial.place, list[Trial]()
         for piece in pieces:
             own = joined and _is_a_batch(piece)
