@@ -154,9 +154,9 @@ class Trials:
         """
         self._edges.update(_ends(trial))
         self.descending, self.stuck, self._searched = True, False, True
-        own = trial.suspicion and trial.suspicion.refused
-        refusals = [refused for refused in (trial.part_of, own) if refused is not None]
-        return any([refused.disproved() for refused in refusals])
+        own = None if trial.suspicion is None else trial.suspicion.refused
+        disproved = [one.disproved() for one in (trial.part_of, own) if one is not None]
+        return any(disproved)
 
     def apart(self, trial: Trial, pieces: Sequence[Piece], answer: Answer) -> None:
         """Have these pieces sent instead of a trial.

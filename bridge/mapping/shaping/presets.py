@@ -121,8 +121,10 @@ PRESETS: Final[Mapping[str, list[tuple[str, str]]]] = {
         _paired("authorization"),
         (r"(?i)(\bbearer(?:\s+|%20|\+))[A-Za-z0-9._~+/=:%-]{8,}", r"\1***"),
         (
-            r"(\b(?:Basic|basic|BASIC)(?:\s+|%20|\+))"
-            rf"[A-Za-z0-9+/_-]*{_MIXED}[A-Za-z0-9+/_-]*{_MIXED}[A-Za-z0-9+/_-]+(?:=|%3D)*",
+            (
+                r"(\b(?:Basic|basic|BASIC)(?:\s+|%20|\+))"
+                rf"[A-Za-z0-9+/_-]*{_MIXED}[A-Za-z0-9+/_-]*{_MIXED}[A-Za-z0-9+/_-]+(?:=|%3D)*"
+            ),
             r"\1***",
         ),
     ],
@@ -134,13 +136,17 @@ PRESETS: Final[Mapping[str, list[tuple[str, str]]]] = {
         (rf"(?i)({_SPACED_NAMES}(?:\s+is)?\s+){_RANDOM}", r"\1***"),
         (r"\b(sk|pk|rk)[-_][A-Za-z0-9_-]{16,}", r"\1-***"),
         (
-            r"\b(hf|gh[opsur]|github_pat|r8|npm|pypi|do[opr]_v1|gsk|whsec|lin_api|dckr_pat|figd|ntn"
-            r"|sbp|sb_secret|sntrys|rpa|shp(?:at|ss|ca|pa))[-_][A-Za-z0-9_-]{16,}",
+            (
+                r"\b(hf|gh[opsur]|github_pat|r8|npm|pypi|do[opr]_v1|gsk|whsec|lin_api|dckr_pat|figd|ntn"
+                r"|sbp|sb_secret|sntrys|rpa|shp(?:at|ss|ca|pa))[-_][A-Za-z0-9_-]{16,}"
+            ),
             r"\1_***",
         ),
         (
-            r"\b(xox[a-z]|xapp|glpat|glsa|glrt|gldt|glcbt|glptt|GOCSPX|nvapi|xai|pplx|tvly"
-            r"|sq0(?:atp|csp))[-_][A-Za-z0-9_-]{10,}",
+            (
+                r"\b(xox[a-z]|xapp|glpat|glsa|glrt|gldt|glcbt|glptt|GOCSPX|nvapi|xai|pplx|tvly"
+                r"|sq0(?:atp|csp))[-_][A-Za-z0-9_-]{10,}"
+            ),
             r"\1-***",
         ),
         (r"\b(SG|ya29|hv[sb])\.[A-Za-z0-9_.-]{16,}", r"\1.***"),
