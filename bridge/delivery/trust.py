@@ -8,7 +8,7 @@ from bridge.clock import Clock
 
 _PROOF: Final = 1
 _PROOF_WHILE_LOST: Final = 5
-_MOST_PROOF: Final = 20
+_MOST_PROOF: Final = 10
 _LOST_FOR: Final = 600.0
 
 
