@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,9 @@ from bridge.delivery.retry import Backoff
 from bridge.delivery.selection import Selection
 from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece, letters, request_of, split
-from bridge.delivery.trials import Budget, Suspicion, Trial, Trials
+from bridge.delivery.trials import Budget, Refused, Suspicion, Trial, Trials
+from bridge.delivery.trust import Trust
+from bridge.delivery.witness import Witness
 from bridge.destinations import Destination
 from bridge.model import DeadLetter, Outcome, Verdict
 from bridge.telemetry import Emit
@@ -29,6 +32,7 @@ from bridge.telemetry.delivering import (
     RecordDeadLettered,
     RecordsTooOld,
     RequestSplit,
+    WitnessSent,
 )
 
 _MORE_PATIENCE: Final = 2.0
@@ -68,6 +72,9 @@ class Courier:
         self._joining = joining
         self._selection = selection
         self._odd = False
+        self._witness = Witness(selection, clock)
+        self._hearing = asyncio.Lock()
+        self._trust = Trust(clock)
         self._under_way: list[Trials] = []
         self.delivered = 0
         self.dead_lettered = 0
@@ -89,6 +96,7 @@ class Courier:
             suspicion = trial.suspicion
             if suspicion is not None and not await self._stand_aside(suspicion):
                 return False
+            await self._hear_witness(trials, trial)
             try:
                 answer = await self._try(trials, trial)
             except NothingToSend:
@@ -136,7 +144,7 @@ class Courier:
     async def _stand_aside(self, suspicion: Suspicion) -> bool:
         """Wait until another request has been accepted, or it is time to try this one again."""
         async with self._slots.lent():
-            while not self._accepts_since(suspicion):
+            while self._trust.lost or not self._accepts_since(suspicion):
                 left = suspicion.due - self._clock.monotonic()
                 if left <= 0 or self._gate.closed:
                     break
@@ -146,13 +154,36 @@ class Courier:
     def _accepts_since(self, suspicion: Suspicion) -> bool:
         return self._gate.accepted > suspicion.until
 
+    async def _hear_witness(self, trials: Trials, trial: Trial) -> None:
+        """Send what was accepted before once more, where nothing else shows whose fault it is."""
+        async with self._hearing:
+            if not self._wants_contrast(trials, trial) or (found := self._witness.call()) is None:
+                return
+            uid, request = found
+            send = partial(self._destination.send, request)
+            answer = await self._gate.through(Sending(send, witness=True))
+            if answer is None:
+                return
+            accepted = answer.outcome.verdict is Verdict.DELIVERED and not answer.outcome.refused
+            if not accepted:
+                self._witness.drop()
+            self._emit(WitnessSent(self._name, uid, accepted))
+
+    def _wants_contrast(self, trials: Trials, trial: Trial) -> bool:
+        if trial.suspicion is not None and not self._accepts_since(trial.suspicion):
+            return True
+        return self._gate.in_doubt and not self._descends(trials, trial)
+
     async def _try(self, trials: Trials, trial: Trial) -> Answer | None:
         """Send one piece, within its batch's budget, unless it is known to be too large."""
         self._refresh(trial)
         over = self._destination.too_large(trial.piece.request)
         if over is not None:
             return Answer(over, since=trial.since, certain=True)
-        if not await self._rest(trial.budget.spend()):
+        wait = trial.budget.spend(self._gate.accepted)
+        if self._searches(trials, trial):
+            wait = max(wait, trials.search.spend(self._gate.accepted))
+        if not await self._rest(wait):
             return None
         sending = Sending(
             partial(self._send, trial),
@@ -166,9 +197,17 @@ class Courier:
 
     def _descends(self, trials: Trials, trial: Trial) -> bool:
         """Whether it is on the way down to a lone record; one request at a time may be."""
-        if trial.since is None or trial.lone or trial.suspicion or trial.budget.renewed:
+        if self._searches(trials, trial):
+            return True
+        if trial.since is None or trial.lone or trial.suspicion or trial.budget.fruitless:
             return False
         return trials is next((other for other in self._under_way if other.descending), None)
+
+    def _searches(self, trials: Trials, trial: Trial) -> bool:
+        """Whether it may be the first to be accepted; the oldest request is gone through once."""
+        if self._gate.accepted or trial.since is None or trial.suspicion or trial.failing:
+            return False
+        return trials is self._under_way[0] and not trials.in_order
 
     def _only(self, trials: Trials, trial: Trial) -> bool:
         """Whether a trial that fails has to come apart for anything to be accepted at all."""
@@ -210,11 +249,13 @@ class Courier:
 
     def _act(self, trials: Trials, trial: Trial, answer: Answer) -> None:
         """Do what the answer asks for."""
-        suspect = trial.suspicion is not None
+        trial.confirmed += trial.suspicion is not None and answer.contrast
+        proved = trial.confirmed >= self._trust.proof
         only = self._only(trials, trial)
-        step = decide(answer, lone=trial.lone, suspect=suspect, doubted=trial.doubted, only=only)
+        step = decide(answer, lone=trial.lone, proved=proved, only=only)
         if step is Step.TAKEN:
-            trials.taken(trial)
+            if trials.taken(trial):
+                self._trust.lose()
             self._taken(trial.piece, answer.outcome)
         elif step is Step.APART:
             trials.apart(trial, self._apart(trial.piece, answer.outcome), answer)
@@ -225,7 +266,9 @@ class Courier:
             trial.failures += answer.outcome.verdict is Verdict.RETRY
             due = self._clock.monotonic() + trial.waits.after(answer.outcome)
             doubted = answer.contrast or trial.doubted
-            trials.aside(trial, Suspicion(answer.until, doubted=doubted, due=due))
+            rejected = answer.outcome.verdict is Verdict.REJECTED
+            refused = Refused(1) if rejected and trial.lone else None
+            trials.aside(trial, Suspicion(answer.until, doubted=doubted, due=due, refused=refused))
 
     def _apart(self, piece: Piece, outcome: Outcome) -> Sequence[Piece]:
         """The pieces to send instead; what fails may need more time, so its pieces get it."""
@@ -242,6 +285,8 @@ class Courier:
         """Count what was delivered, and keep a copy where some of it was refused."""
         records = piece.request.records
         refused = min(outcome.refused, records)
+        if not refused:
+            self._witness.keep(piece)
         self.delivered += records - refused
         if late := self._selection.late(piece.request, self._clock.now()):
             self._emit(RecordsTooOld(self._name, late, "send"))

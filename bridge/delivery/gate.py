@@ -29,6 +29,8 @@ _FAULTS_OF_A_PIECE: Final = 2
 _TOLERATED: Final = 8
 """Refusals in a row that taking requests apart may well come to. After more of them, the
 destination itself is in doubt."""
+_MOST_TOLERATED: Final = 64
+"""So many at most, twice as many each time that a witness has spoken for the destination."""
 _HICCUP: Final = 5.0
 """A first failure is worth a line only if the next try is at least this many seconds away."""
 
@@ -53,7 +55,8 @@ class Sending:
     A ``suspect`` was refused and has stood aside; ``doubted`` if that was in contrast to others. Of
     a request that is not ``telling`` a refusal says nothing about the destination. A ``piece`` is
     one of a request that kept failing. One in ``descent`` is on the way down to a lone record: that
-    it is refused or fails is expected, says nothing new and costs no waiting.
+    it is refused or fails is expected, says nothing new and costs no waiting. A ``witness`` was
+    accepted before and is sent for comparison.
     """
 
     send: Callable[[], Awaitable[Outcome]]
@@ -63,6 +66,7 @@ class Sending:
     telling: bool = True
     piece: bool = False
     descent: bool = False
+    witness: bool = False
 
     @property
     def faults(self) -> int:
@@ -114,6 +118,7 @@ class Gate:
         self._began = 0.0
         self._failures = 0
         self._refusals = 0
+        self._tolerated = _TOLERATED
         self._doubtful = False
         self._backoff = Backoff(random)
         self._not_before = 0.0
@@ -137,6 +142,14 @@ class Gate:
     def closed(self) -> bool:
         """Whether nothing is sent any more."""
         return self._closed
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether so much was refused in a row that one more acceptance should be seen soon.
+
+        Asked at half of what is tolerated, since others are on their way.
+        """
+        return 2 * self._refusals >= self._tolerated
 
     @property
     def accepted(self) -> int:
@@ -194,7 +207,7 @@ class Gate:
             since=since,
             until=self._sent,
             contrast=sent.accepted > since,
-            quiet=self._refusals <= _TOLERATED,
+            quiet=self._refusals <= self._tolerated,
         )
 
     async def _send_in_turn(self, sending: Sending) -> _Sent | None:
@@ -231,20 +244,21 @@ class Gate:
             self._changed.fire()
             raise
         if outcome.verdict is Verdict.DELIVERED:
-            self._open(outcome, number)
+            self._open(outcome, number, witness=sending.witness)
         elif outcome.verdict not in REFUSALS:
             if probe or not self._expected(outcome, sending):
                 self._failed(outcome, probe=probe)
         elif sending.telling:
             unknown = sending.suspect and not sending.doubted
             alone = unknown and accepted <= (sending.since or 0)
-            tolerable = sending.descent or (self._refusals < _TOLERATED and not alone)
+            tolerable = sending.descent or (self._refusals < self._tolerated and not alone)
+            self._refusals += not sending.descent
             self._refused(outcome, probe=probe, tolerable=tolerable)
         return _Sent(outcome, number, accepted)
 
     def _expected(self, outcome: Outcome, sending: Sending) -> bool:
         """Whether a failure is a piece's own, as was that of the request it was cut from."""
-        quiet = self._trouble is None and self._refusals < _TOLERATED
+        quiet = self._trouble is None and self._refusals < self._tolerated
         own = outcome.own_fault and sending.piece and not outcome.retry_after
         return own and (sending.descent or quiet)
 
@@ -262,7 +276,6 @@ class Gate:
 
     def _refused(self, outcome: Outcome, *, probe: bool, tolerable: bool) -> None:
         """A request was refused, ``tolerable`` if that may well come of taking one apart."""
-        self._refusals += 1
         expected = self._accepted > 0 or outcome.verdict is Verdict.TOO_LARGE
         if tolerable and expected and self._trouble is None:
             return
@@ -290,10 +303,11 @@ class Gate:
         self._failures += 1
         self._not_before = now + wait
 
-    def _open(self, outcome: Outcome, number: int) -> None:
+    def _open(self, outcome: Outcome, number: int, *, witness: bool) -> None:
         """The destination accepts; all of it, if this is to count as contrast."""
         if not outcome.refused:
             self._accepted = max(self._accepted, number)
+        self._tolerated = min(2 * self._tolerated, _MOST_TOLERATED) if witness else _TOLERATED
         self._refusals = 0
         self._doubtful = False
         self._recover()

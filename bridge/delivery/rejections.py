@@ -4,9 +4,8 @@ RETRY and BLOCKED are about the destination, and the gate sees to them. What rea
 about the request: it was delivered, refused (REJECTED, TOO_LARGE), or it alone keeps failing.
 
 A refusal proves nothing by itself, since a destination that is set up wrongly refuses everything.
-It is held against a record only in *contrast*: the destination has refused it, accepted another
-one that was sent after that, and then refused it again, by itself. Where the first refusal was of a
-request with others in it, the last one has to be confirmed.
+It is held against a record only in *contrast*: the destination has refused it by itself, accepted
+another one that was sent after that, and then refused it again.
 """
 
 from __future__ import annotations
@@ -52,14 +51,13 @@ class Step(Enum):
     """Keep it as a dead letter."""
 
 
-def decide(answer: Answer, *, lone: bool, suspect: bool, doubted: bool, only: bool = False) -> Step:
+def decide(answer: Answer, *, lone: bool, proved: bool, only: bool = False) -> Step:
     """What an answer asks for.
 
     Args:
         answer: DELIVERED, a refusal, or the RETRY that a request came to by its own fault.
         lone: whether the request is a single record.
-        suspect: whether it had been refused by itself before, and stood aside.
-        doubted: whether that was in contrast to others.
+        proved: whether it was refused by itself in contrast, often enough for this destination.
         only: whether nothing else is left to be sent that could be the contrast, so that it has
             to come from within the request.
     """
@@ -70,6 +68,4 @@ def decide(answer: Answer, *, lone: bool, suspect: bool, doubted: bool, only: bo
         ailing = verdict not in REFUSALS and not answer.contrast and not only
         return Step.ASIDE if ailing else Step.APART
     # Refused by itself just once, it may be the first to meet an outage that has begun meanwhile.
-    # Twice, with nothing else to be accepted between, counts where not much else is refused.
-    confirmed = (suspect and answer.contrast) or (doubted and answer.quiet)
-    return Step.BURIED if confirmed or answer.certain else Step.ASIDE
+    return Step.BURIED if proved or answer.certain else Step.ASIDE

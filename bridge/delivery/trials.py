@@ -20,19 +20,28 @@ REQUESTS: Final = 64
 class Budget:
     """The requests that one batch, or one joined request above its batches, may cost.
 
-    Used up, it is renewed after a wait of 1 s doubling to 60 s: a batch of mostly bad records comes
-    to its end too, only at a pace that a backend can bear.
+    Used up, it is renewed after a wait: of 1 s where the destination has accepted something
+    meanwhile, else of up to 60 s, doubling each time. ``fruitless``: a round was the latter.
     """
 
     left: int = REQUESTS
     waits: Iterator[float] = field(default_factory=doubling)
-    renewed: bool = False
+    fruitless: bool = False
+    accepted: int = 0
 
-    def spend(self) -> float:
-        """Take one request; the seconds to wait before it is sent."""
+    def spend(self, accepted: int) -> float:
+        """Take one request; the seconds to wait before it is sent.
+
+        ``accepted`` is the number of the newest send that was accepted.
+        """
         wait = 0.0
         if not self.left:
-            self.left, self.renewed, wait = REQUESTS, True, next(self.waits)
+            self.fruitless = accepted <= self.accepted
+            if not self.fruitless:
+                self.waits = doubling()
+            self.left, wait = REQUESTS, next(self.waits)
+        if self.left == REQUESTS:
+            self.accepted = accepted
         self.left -= 1
         return wait
 
@@ -41,12 +50,26 @@ class Budget:
 class Suspicion:
     """A piece that stands aside, until it is ``due`` on the monotonic clock or others are accepted.
 
-    ``until`` is `Answer.until` of its last refusal, ``doubted`` whether one came in contrast.
+    ``until`` is `Answer.until` of its last refusal, ``doubted`` whether one came in contrast,
+    ``refused`` what an acceptance would disprove.
     """
 
     until: int
     doubted: bool
     due: float
+    refused: Refused | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Refused:
+    """A refused piece of which ``left`` parts have not been accepted."""
+
+    left: int
+
+    def disproved(self) -> bool:
+        """One more part was accepted; whether that was the last."""
+        self.left -= 1
+        return not self.left
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +78,7 @@ class Trial:
 
     None before the first refusal. ``place`` counts the request's records before it. ``failing``:
     it was cut from what kept failing. ``failures``: how often it stood aside for failing.
+    ``confirmed``: how often it was refused by itself after another had been accepted.
     """
 
     piece: Piece
@@ -65,6 +89,8 @@ class Trial:
     place: int = 0
     failing: bool = False
     failures: int = 0
+    confirmed: int = 0
+    part_of: Refused | None = None
 
     @property
     def lone(self) -> bool:
@@ -86,24 +112,27 @@ class Trials:
     next to what was accepted, since a stretch has ends.
 
     ``descending``: on the way to a lone record, with none refused since the last acceptance.
-    ``stuck``: something stands aside, and nothing has been accepted since.
+    ``in_order``: they were too large, and go first half first. ``stuck``: something stands aside,
+    and nothing has been accepted since. ``search`` bounds what is sent to a destination that has
+    accepted nothing yet.
     """
 
     def __init__(self, whole: Piece) -> None:
         self._fresh = deque([Trial(whole, Budget())])
         self._aside: deque[Trial] = deque()
         self._edges: set[int] = set()
-        self._in_order = False
+        self.in_order = False
         self._searched = False
         self._largest = True
         self.descending = False
         self.stuck = False
+        self.search = Budget()
 
     def next(self) -> Trial | None:
         """The piece that comes next, no longer among these; None when nothing is left."""
         if not self._fresh:
             return self._aside.popleft() if self._aside else None
-        if self._in_order or not self._searched:
+        if self.in_order or not self._searched:
             return self._fresh.popleft()
         self._largest = not self._largest
         if self._largest:
@@ -117,26 +146,35 @@ class Trials:
     def _at_an_edge(self, trial: Trial) -> bool:
         return not self._edges.isdisjoint(_ends(trial))
 
-    def taken(self, trial: Trial) -> None:
-        """A trial was accepted."""
+    def taken(self, trial: Trial) -> bool:
+        """A trial was accepted; whether that disproves a refusal.
+
+        It does if this very piece was refused by itself, or if it is the last part of a refused
+        one and all others were accepted.
+        """
         self._edges.update(_ends(trial))
         self.descending, self.stuck, self._searched = True, False, True
+        own = None if trial.suspicion is None else trial.suspicion.refused
+        disproved = [one.disproved() for one in (trial.part_of, own) if one is not None]
+        return any(disproved)
 
     def apart(self, trial: Trial, pieces: Sequence[Piece], answer: Answer) -> None:
         """Have these pieces sent instead of a trial.
 
         Of what is too large, the first is always taken down to a size that fits.
         """
-        self._in_order = answer.outcome.verdict is Verdict.TOO_LARGE
+        self.in_order = answer.outcome.verdict is Verdict.TOO_LARGE
         if trial.since is None or (trial.suspicion is not None and not self._searched):
             self.descending = True
         joined = len(trial.piece.request.parts) > 1
         fails = answer.outcome.verdict is Verdict.RETRY
+        rejected = answer.outcome.verdict is Verdict.REJECTED  # else size or time may matter
+        refused = Refused(len(pieces)) if rejected else None
         place, children = trial.place, list[Trial]()
         for piece in pieces:
             own = joined and _is_a_batch(piece)
             child = Trial(piece, Budget() if own else trial.budget, answer.since)
-            child.place, child.failing = place, trial.failing or fails
+            child.place, child.failing, child.part_of = place, trial.failing or fails, refused
             children.append(child)
             place += piece.request.records
         self._fresh.extendleft(reversed(children))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from bridge.errors import JournalUnusable
-from bridge.journal import trouble
+from bridge.journal import continuity, trouble
 
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
@@ -30,6 +30,8 @@ _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">60xI4xI")  # user_version, application_id ("Database Header")
 _UPGRADES: Final = {1: "upgrade_2.sql", 2: "upgrade_3.sql"}
 """By the version they start from; each ends one version higher."""
+_FRONTED: Final = 3
+"""From this version on batches leave only behind every cursor."""
 _BUSY_TIMEOUT: Final = 10.0
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 
@@ -174,9 +176,12 @@ def _check_version(db: sqlite3.Connection, path: Path) -> None:
 
 def _check_content(path: Path, connect: Connect) -> None:
     with closing(connected(path, connect, mode="ro")) as db:
-        _refuse_newer(schema_version(db), path)
+        version = schema_version(db)
+        _refuse_newer(version, path)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
+        if verdict == "ok":
+            verdict = continuity.broken(db, fronted=version >= _FRONTED)
+    if verdict:
         raise JournalUnusable(f"corrupt: {verdict}", where=str(path), hint=trouble.KEEP)
 
 

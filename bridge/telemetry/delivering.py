@@ -90,6 +90,27 @@ class RecordDeadLettered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WitnessSent(Event):
+    """A record that was accepted before went once more, since others are refused.
+
+    ``accepted``: so was it this time, and what is refused beside it is at fault itself.
+    """
+
+    destination: str
+    uid: str
+    accepted: bool
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        answer = "still accepted" if self.accepted else "refused now too"
+        return (
+            f"{self.destination}: others are refused; record {self.uid}, sent once more for "
+            f"comparison, is {answer}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetterDelivered(Event):
     """A dead letter was sent again by a person's wish, and accepted."""
 

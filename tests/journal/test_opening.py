@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,51 @@ def test_a_corrupt_file_is_refused(filled: Path, damage: Callable[[Path], None])
     damage(filled)
     message = refused(filled)
     assert "the file was left as it is: restore a copy" in message
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("DELETE FROM batches WHERE seq = 17", "batch 17 is missing"),
+        ("DELETE FROM batches WHERE seq IN (17, 18)", "batches 17 to 18 are missing"),
+        ("DELETE FROM batches WHERE seq = 40", "batch 40 is missing"),
+        ("DELETE FROM batches WHERE seq < 4", "batches 1 to 3 are missing"),
+        ("DELETE FROM batches", "batches 1 to 40 are missing"),
+        ("UPDATE batches SET records = 2 WHERE seq = 9", "batch 9 does not go on"),
+        ("UPDATE batches SET gzip = x'00' WHERE seq = 9", "batch 9 does not go on"),
+        ("UPDATE cursors SET cursor = 41", "at batch 41, and the last one was 40"),
+    ],
+)
+def test_a_journal_with_a_hole_is_refused(filled: Path, damage: str, told: str) -> None:
+    """The next acknowledgement would cover it; the file is left as evidence, and for a copy."""
+    with closing(sqlite3.connect(filled, isolation_level=None)) as db:
+        db.execute("INSERT INTO cursors (destination, cursor, in_use) VALUES ('out', 0, 1)")
+        db.execute(damage)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    message = refused(filled)
+    assert told in message
+    assert "restore a copy" in message
+
+
+def test_what_every_destination_has_passed_leaves_no_hole(path: Path) -> None:
+    """Nor does an empty journal, one without destinations, or a destination that is behind."""
+
+    async def deliver(journal: SqliteJournal, *cursors: int) -> None:
+        for name in ("one", "two"):
+            await journal.attach(name)
+        for cursor in cursors:
+            await journal.advance("one", cursor)
+        await journal.aclose()
+
+    journal = start(path)
+    fill(journal)
+    asyncio.run(journal.aclose())
+    for cursors in ((5, 9), (40,), ()):
+        asyncio.run(deliver(start(path), *cursors))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DELETE FROM cursors WHERE destination = 'two'")
+    asyncio.run(deliver(start(path)))
+    assert batches(start(path)) == 40
 
 
 def test_a_corrupt_file_keeps_its_write_ahead_log(filled: Path, tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ _CREDENTIALS: Final = rf"""(?P<scheme>{_SCHEME})[^\s"'\\][^"'\\\r\n]*"""
 _PEM: Final = "[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?"
 _WORD: Final = r"\w\-\x{80}-\x{10FFFF}"
 _TOP_LEVEL: Final = r"(?:[A-Za-z\x{80}-\x{10FFFF}]{2,}|xn--[A-Za-z0-9-]+)"
+_QUOTED_LOCAL: Final = r"""\\*"[^"\\\r\n@]{1,64}\\*\""""
+_IP: Final = r"\[(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|(?i:ipv6):[0-9a-fA-F:.]+)\]"
 _PERCENT_ENCODED: Final = r"""(?:[^\s"'<>&\\#%]|%[013-9A-F][0-9A-F]|%2[0-57-9A-F])+"""
 _KEY_NAMES: Final = (
     r"(?:api[-_]?key|access[-_]?key|secret[-_]?key|private[-_]?key|account[-_]?key|auth[-_]?key"
@@ -45,8 +47,16 @@ _LOGIN_NAMES: Final = r"(?:password|passwd|passphrase|pwd|(?-i:\b[A-Z][A-Z0-9_]*
 _FAL_NAMES: Final = "fal[-_]key(?:[-_]secret)?"
 _OPAQUE: Final = r"""[0-9]*[a-z_./+~$!*#@%^-][^\s"'\\<>|]{5,}"""
 """A token that may be a secret: no number, no short word, and no mark as language models use."""
+_RANDOM: Final = (
+    r"(?:[A-Za-z][\w.~+/-]{2,}[0-9][\w.~+/=-]{4,}|[A-Za-z][\w.~+/-]{6,}[0-9]"
+    r"|[A-Za-z][0-9][\w.~+/=-]{6,}|[0-9]+[A-Za-z][\w.~+/=-]{6,})"
+)
+"""A word of eight letters and digits or more that is no word: where a name alone tells little."""
+_MIXED: Final = "(?:[a-z][A-Z]|[A-Za-z][0-9]|[0-9][A-Za-z])"
+_SPACED_NAMES: Final = r"\b(?:api|access|secret|private|auth|account)[-_ ]key"
+_SIGNED_NAMES: Final = "x-(?:amz|goog|oss)-(?:signature|credential|security-token)"
 _QUERY_NAMES: Final = (
-    r"(?:x-(?:amz|goog|oss)-(?:signature|credential|security-token)|signature|sig|token|policy"
+    rf"(?:{_SIGNED_NAMES}|signature|sig|token|policy|jwt|hdntl"
     r"|(?:access|auth|id|security|session)[-_]?token|api[-_]?key|key|key-pair-id|hdnts|hdnea"
     r"|awsaccesskeyid|googleaccessid|ossaccesskeyid|client_secret|secret)"
 )
@@ -67,7 +77,14 @@ def _assigned(names: str) -> list[tuple[str, str]]:
         ),
         _option(names),
         _paired(names),
+        _set(names),
     ]
+
+
+def _set(names: str) -> tuple[str, str]:
+    """A shell's ``set NAME value``; without quotes only what is no word, since prose sets too."""
+    before = rf"""\bset(?:env|x)?\s+(?:--?\w+\s+)*[\w.-]*{names}\s+"""
+    return rf"(?i)({before}){_value(_RANDOM)}", rf"\1{_HIDDEN}"
 
 
 def _value(plain: str, scheme: str = "") -> str:
@@ -103,14 +120,37 @@ PRESETS: Final[Mapping[str, list[tuple[str, str]]]] = {
         ),
         _paired("authorization"),
         (r"(?i)(\bbearer(?:\s+|%20|\+))[A-Za-z0-9._~+/=:%-]{8,}", r"\1***"),
+        (
+            (
+                r"(\b(?:Basic|basic|BASIC)(?:\s+|%20|\+))"
+                rf"[A-Za-z0-9+/_-]*{_MIXED}[A-Za-z0-9+/_-]*{_MIXED}[A-Za-z0-9+/_-]+(?:=|%3D)*"
+            ),
+            r"\1***",
+        ),
     ],
     "api_key": [
         *_assigned(_KEY_NAMES),
         (rf"""(?i)(token{_IS}{_LITERAL}\\*["']?){_OPAQUE}""", r"\1***"),
         (rf"""(?i)(--[\w-]*token\s+){_OPAQUE}""", r"\1***"),
+        (rf"(?i)({_SPACED_NAMES}\\*\s*[:=]\s*){_value(_RANDOM)}", rf"\1{_HIDDEN}"),
+        (rf"(?i)({_SPACED_NAMES}(?:\s+is)?\s+){_RANDOM}", r"\1***"),
         (r"\b(sk|pk|rk)[-_][A-Za-z0-9_-]{16,}", r"\1-***"),
-        (r"\b(hf|gh[opsur]|github_pat|r8|npm|pypi|dop_v1)[-_][A-Za-z0-9_-]{16,}", r"\1_***"),
-        (r"\b(xox[a-z]|xapp|glpat|glsa)[-_][A-Za-z0-9_-]{10,}", r"\1-***"),
+        (
+            (
+                r"\b(hf|gh[opsur]|github_pat|r8|npm|pypi|do[opr]_v1|gsk|whsec|lin_api|dckr_pat|figd|ntn"
+                r"|sbp|sb_secret|sntrys|rpa|shp(?:at|ss|ca|pa))[-_][A-Za-z0-9_-]{16,}"
+            ),
+            r"\1_***",
+        ),
+        (
+            (
+                r"\b(xox[a-z]|xapp|glpat|glsa|glrt|gldt|glcbt|glptt|GOCSPX|nvapi|xai|pplx|tvly"
+                r"|sq0(?:atp|csp))[-_][A-Za-z0-9_-]{10,}"
+            ),
+            r"\1-***",
+        ),
+        (r"\b(SG|ya29|hv[sb])\.[A-Za-z0-9_.-]{16,}", r"\1.***"),
+        (r"\b(dapi)[0-9a-f]{32}\b", r"\1***"),
         (r"\b(AKIA|ASIA)[A-Z0-9]{16}\b", r"\1***"),
         (r"\b(AIza)[A-Za-z0-9_-]{30,}", r"\1***"),
     ],
@@ -120,9 +160,19 @@ PRESETS: Final[Mapping[str, list[tuple[str, str]]]] = {
     ],
     "jwt": [(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*", "***")],
     "private_key": [(rf"(?s)(-----BEGIN {_PEM}-----).*?(?:-----END {_PEM}-----|\z)", r"\1***")],
-    "email": [(rf"[{_WORD}.%+']+(?:@|%40)(?:[{_WORD}]+\.)+{_TOP_LEVEL}", "***")],
+    "email": [
+        (
+            rf"(?:[{_WORD}.%+']+|{_QUOTED_LOCAL})(?:@|%40)(?:(?:[{_WORD}]+\.)+{_TOP_LEVEL}|{_IP})",
+            "***",
+        )
+    ],
     "signed_url": [
         (rf"""(?i)((?:\b|\\u0026|%26|%3F){_QUERY_NAMES}=)[^\s"'<>&\\#]+""", r"\1***"),
+        (
+            rf"""(?i)({_SIGNED_NAMES}\\*["']?\s*(?:=>|:)\s*){_value(_PLAIN)}""",
+            rf"\1{_HIDDEN}",
+        ),
+        _paired(_SIGNED_NAMES),
         (rf"(?i)((?:%26|%3F){_QUERY_NAMES}%3D){_PERCENT_ENCODED}", r"\1***"),
     ],
     "fal_key": [
