@@ -135,10 +135,15 @@ def test_the_counters_are_the_truth() -> None:
             assert seen["fal_log_bridge_backlog_age_seconds"][key] == 0
             assert seen["fal_log_bridge_dead_letters"][key] == 0
             assert seen["fal_log_bridge_destination_up"][key] == 1
+            assert seen["fal_log_bridge_destination_blocked"][key] == 0
+            assert seen["fal_log_bridge_destination_paused"][key] == 0
+            assert seen["fal_log_bridge_dead_letter_bytes"][key] == 0
             assert seen["fal_log_bridge_destination_acknowledged"][key] == 1
             assert 0 < seen["fal_log_bridge_delivery_latency_seconds_sum"][key] < 60
         assert seen["fal_log_bridge_journal_bytes"][()] == 0
         assert seen["fal_log_bridge_uptime_seconds"][()] >= 60
+        assert seen["fal_log_bridge_live"] == {(): 1}
+        assert seen["fal_log_bridge_reading_paused"] == {("app",): 0, ("quiet",): 0}
         assert 0 < seen["fal_log_bridge_position_age_seconds"][("app",)] < 16
 
 
@@ -171,11 +176,15 @@ def test_trouble_shows() -> None:
         sends = seen["fal_log_bridge_sends_total"]
         assert sends[("first", "retry")] == world.backends["first"].statuses[503] > 0
         assert seen["fal_log_bridge_destination_up"] == {("first",): 0, ("second",): 1}
+        assert seen["fal_log_bridge_destination_blocked"] == {("first",): 0, ("second",): 0}
         assert sends[("second", "too_large")] == world.backends["second"].statuses[413] > 0
         accepted = world.backends["second"].accepted
         assert world.dead["second"] == set(large)
         assert seen["fal_log_bridge_records_delivered_total"][("second",)] == accepted
         assert seen["fal_log_bridge_dead_letters"] == {("first",): 0, ("second",): 3}
+        assert seen["fal_log_bridge_dead_letter_bytes"][("first",)] == 0
+        room = seen["fal_log_bridge_dead_letters_max_bytes"][()]
+        assert 0 < seen["fal_log_bridge_dead_letter_bytes"][("second",)] < room
         assert seen["fal_log_bridge_journal_bytes"][()] > 0
 
 
