@@ -82,6 +82,6 @@ def test_they_fire_when_they_should(project: Path) -> None:
         ("check", "helm/fal-log-bridge/files/alerts.yaml"),
         ("test", "tests/monitoring/alerts.yaml"),
     ):
-        command = ["promtool", what, "rules", project / path]
+        command = ["promtool", what, "rules", str(project / path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
