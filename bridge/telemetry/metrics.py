@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from bridge.telemetry.spans import SPANS
+
 PREFIX: Final = "fal_log_bridge"
 _UNITS: Final = {"_seconds": "s", "_bytes": "By"}
 
@@ -254,6 +256,19 @@ the journal (backlogs, dead letters, its size) is at most a few seconds old.
 | --- | --- | --- | --- |
 """
 
+_SPANS_HEAD: Final = f"""
+# Spans
+
+Sent over OTLP alone, where `telemetry.endpoint` is set, for the share of polls and sends that
+`telemetry.sampling_ratio` says. Attributes are written with the prefix `{PREFIX}.`, and are as
+bounded as the labels above: no URL, no text of an entry or of an answer. A poll or a request that
+failed has the status error and `error.type`, the kind of failure; the bridge's log has the
+sentence. Spans are sent every 5 seconds, and are not sent again if that fails.
+
+| span | attributes | meaning |
+| --- | --- | --- |
+"""
+
 
 def reference() -> Iterator[str]:
     """The lines of docs/metrics.md."""
@@ -261,6 +276,10 @@ def reference() -> Iterator[str]:
     for metric in METRICS:
         labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
         yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |\n"
+    yield _SPANS_HEAD
+    for span in SPANS:
+        attributes = ", ".join(f"`{name}`" for name in span.attributes)
+        yield f"| `{span.name}` | {attributes} | {span.help} |\n"
 
 
 if __name__ == "__main__":
