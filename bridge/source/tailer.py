@@ -230,6 +230,8 @@ class Tailer:
         self._progress.stand(record.position, sweeps)
         self._progress.gaps.resume(await self._journal.gaps(self.name))
         self._start = record.position
+        # One that has never shown anything may still have a wrong id.
+        self._first = await self._journal.anchor(self.name, _END_OF_TIME) is None
         self._emit(AppResumed(self.name, record.position))
 
     async def run(self) -> None:
