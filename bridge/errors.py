@@ -6,6 +6,11 @@ appear, ``from`` the original. None of them may carry a secret.
 
 from __future__ import annotations
 
+import os
+import ssl
+from collections.abc import Iterator
+from errno import errorcode
+
 
 class BridgeError(Exception):
     """What failed, where (a file, a URL, a setting), and the mend as a hint for people."""
@@ -101,3 +106,26 @@ def proxy_error(error: Exception) -> ConfigError:
         where="the proxy variables (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)",
         hint="give the address of an HTTP proxy, as in http://proxy.example.com:3128",
     )
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that stands behind it, each once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                yield from causes(inner)
+        error = error.__cause__ or error.__context__
+
+
+def network_error_in(error: BaseException) -> str:
+    """What the operating system said behind an error, such as "Connection refused"; else empty.
+
+    Where every address of a host was tried, the text on top says only that all failed.
+    """
+    for link in causes(error):
+        if isinstance(link, OSError) and not isinstance(link, ssl.SSLError) and link.errno:
+            return os.strerror(link.errno) if link.errno in errorcode else link.strerror or ""
+    return ""

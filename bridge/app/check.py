@@ -14,7 +14,8 @@ from bridge.app.parts import World, account_of, destination_of
 from bridge.app.rereading import chosen, concerns_all
 from bridge.delivery.selection import Selection
 from bridge.destinations import Destination
-from bridge.errors import ApiError, ApiLimitRefused, ApiThrottled
+from bridge.errors import ApiError, ApiLimitRefused, ApiThrottled, JournalUnusable
+from bridge.journal.trying import tried
 from bridge.mapping.trial import trial
 from bridge.model import Batch, Json, Outcome, Tick, Verdict
 from bridge.payload import Request
@@ -37,8 +38,8 @@ class Mark(StrEnum):
 class Row:
     """One thing that was tried.
 
-    ``target`` is the config, the fal account, an app or a destination; ``mend`` says what to do,
-    or what the finding means; ``asked`` and ``evidence`` are a probe's.
+    ``target`` is the config, the journal, the fal account, an app or a destination; ``mend`` says
+    what to do, or what the finding means; ``asked`` and ``evidence`` are a probe's.
     """
 
     target: str
@@ -55,8 +56,9 @@ async def check(
 ) -> AsyncIterator[Row]:
     """Try valid settings out, and give each row as it is known.
 
-    ``names`` are the apps to try; if empty all of them are, and the destinations, which get one
-    test record each to ``send``. What fails for the whole account is tried once only.
+    ``names`` are the apps to try; if empty all of them are, and the journal's file, and the
+    destinations, which get one test record each to ``send``. What fails for the whole account is
+    tried once only.
 
     Raises:
         ConfigError: there is no app of such a name, or the key, the proxy or what a destination
@@ -65,6 +67,8 @@ async def check(
     apps = chosen(config, names)
     for row in _of_config(config):
         yield row
+    if not names:
+        yield _of_journal(config.journal)
     async for row in _of_apps(apps, config, world):
         yield row
     if not names:
@@ -106,6 +110,15 @@ def _of_config(config: settings.Settings) -> list[Row]:
     said = f"valid; apps: {apps}, destinations: {destinations}"
     warnings = [Row("config", "warning", Mark.UNKNOWN, text) for text in config.warnings]
     return [Row("config", "settings", Mark.OK, said), *warnings]
+
+
+def _of_journal(place: settings.Journal) -> Row:
+    """Look at the journal's file, which nothing is done to."""
+    try:
+        found = tried(place.path)
+    except JournalUnusable as error:
+        return Row("journal", "file", Mark.FAILED, f"{error.where}: {error.what}", error.hint)
+    return Row("journal", "file", Mark.OK, f"{place.path}: {found}")
 
 
 async def _of_app(app: settings.App, account: Account, world: World) -> list[Row]:

@@ -1,4 +1,4 @@
-"""A destination whose sends are counted and timed, without its knowing."""
+"""A destination whose sends are counted, timed and traced, without its knowing."""
 
 from __future__ import annotations
 
@@ -9,26 +9,34 @@ from bridge.destinations import Destination
 from bridge.model import SECOND, Batch, Outcome, Verdict
 from bridge.payload import Request
 from bridge.telemetry.meter import Meter
+from bridge.telemetry.spans import NO_TRACER, SEND, Tracer
 
 _SLACK: Final = 60.0
 """Seconds by which a send may pass its own timeout before it counts as hanging."""
 
 
 class Metered:
-    """Passes everything on to a destination, and tells the meter of every send.
+    """Passes everything on to a destination, and tells meter and tracer of every send.
 
     ``timeout`` is how many seconds the destination gives one send, None where it may take as long
     as it likes (a console's reader may rest).
     """
 
     def __init__(
-        self, destination: Destination, meter: Meter, clock: Clock, *, timeout: float | None
+        self,
+        destination: Destination,
+        meter: Meter,
+        clock: Clock,
+        *,
+        timeout: float | None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.sends = 0
         self._destination = destination
         self._meter = meter
         self._clock = clock
         self._timeout = timeout
+        self._tracer = tracer
         self._due: dict[object, float] = {}
 
     @property
@@ -60,7 +68,7 @@ class Metered:
         key = object()
         self._due[key] = self._end(request)
         try:
-            outcome = await self._destination.send(request)
+            outcome = await self._traced(request)
         finally:
             del self._due[key]
         self.sends += 1
@@ -74,6 +82,14 @@ class Metered:
     async def aclose(self) -> None:
         """See `Destination.aclose`."""
         await self._destination.aclose()
+
+    async def _traced(self, request: Request) -> Outcome:
+        with self._tracer.span(
+            SEND, destination=self.name, records=request.records, bytes=request.size
+        ) as note:
+            outcome = await self._destination.send(request)
+            note("outcome", outcome.verdict.replace(" ", "_"))
+            return outcome
 
     def _end(self, request: Request) -> float:
         """When a send that begins now should be over at the very latest."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -24,6 +24,7 @@ from bridge.telemetry import Emit, Event
 from bridge.telemetry.meter import Meter
 from bridge.telemetry.registry import Registry
 from bridge.telemetry.service import AdminListening, AdminMoved, InternalError
+from bridge.telemetry.spans import NO_TRACER, Tracer
 
 if TYPE_CHECKING:
     from bridge.app.export import Exporter
@@ -39,8 +40,9 @@ class Overseen:
 
     emit: Emit
     meter: Meter
+    tracer: Tracer
     oversight: Oversight
-    exporter: Exporter | None
+    exporters: Sequence[Exporter]
     where: Event | None
 
     @asynccontextmanager
@@ -49,8 +51,7 @@ class Overseen:
         if self.where:  # not before: a start that fails has one thing to say
             self.emit(self.where)
         self.oversight.take(bridge)
-        exports = [] if self.exporter is None else [self.exporter]
-        running: list[Oversight | Exporter] = [self.oversight, *exports]
+        running: list[Oversight | Exporter] = [self.oversight, *self.exporters]
         loops = [asyncio.create_task(self._keep(type(one).__name__, one.run)) for one in running]
         try:
             yield
@@ -59,10 +60,10 @@ class Overseen:
                 loop.cancel()
                 with suppress(asyncio.CancelledError):
                     await loop
-            for exporter in exports:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LAST_EXPORT):
-                        await self._try(type(exporter).__name__, exporter.export)
+            last = [self._try(type(one).__name__, one.export) for one in self.exporters]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_EXPORT):
+                    await asyncio.gather(*last)
 
     async def _keep(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop, again and again."""
@@ -115,11 +116,8 @@ class Overseer:
         )
         oversight = Oversight(config, self._clock, registry, halt, began=self._began)
         self._present.take(oversight, registry)
-        exporter = None
-        if config.telemetry.endpoint is not None:
-            from bridge.app.export import Exporter  # noqa: PLC0415 - only who exports needs it
-
-            exporter = Exporter(config.telemetry, registry, self._clock, self._emit)
+        tracer, exporters = self._exporting(config.telemetry, registry)
+        for exporter in exporters:
             stack.push_async_callback(exporter.aclose)
         where = await self._door.open(config.admin)
 
@@ -127,7 +125,24 @@ class Overseer:
             self._emit(event)
             oversight.note(event)
 
-        return Overseen(heard, registry, oversight, exporter, where)
+        return Overseen(heard, registry, tracer, oversight, exporters, where)
+
+    def _exporting(
+        self, config: settings.Telemetry, registry: Registry
+    ) -> tuple[Tracer, list[Exporter]]:
+        """What traces, and what exports metrics and spans; imported only where that is wanted."""
+        if config.endpoint is None:
+            return NO_TRACER, []
+        from bridge.app.export import METRICS, SPANS, Exporter  # noqa: PLC0415 - see above
+
+        exporters = [Exporter(METRICS, registry.otlp, config, self._clock, self._emit)]
+        if not config.sampling_ratio:
+            return NO_TRACER, exporters
+        from bridge.telemetry.tracing import Tracing  # noqa: PLC0415 - see above
+
+        tracing = Tracing(config.sampling_ratio)
+        spans = Exporter(SPANS, tracing.otlp, config, self._clock, self._emit)
+        return tracing, [*exporters, spans]
 
 
 class _Present:

@@ -22,7 +22,7 @@ from bridge.delivery.forwarder import Forwarding
 from bridge.errors import JournalError
 from bridge.journal import Stats
 from bridge.model import Json, Verdict
-from bridge.telemetry import Event
+from bridge.telemetry import Event, metrics
 from bridge.telemetry.delivering import BatchesNotRead, CursorNotStored, JournalRecovered
 from bridge.telemetry.registry import Registry
 
@@ -72,6 +72,7 @@ class Oversight:
         looks = figures(bridge, self._clock, lambda: self._stats, began=self._began)
         for metric, look in looks.items():
             self._registry.observe(metric, look)
+        self._registry.observe(metrics.LIVE, lambda: [((), self.live().ok)])
 
     async def run(self) -> None:
         """Look at the bridge that was taken, every few seconds, for ever."""
@@ -166,4 +167,6 @@ def _is_blocked(state: Forwarding) -> bool:
 
 
 def _failing(state: Forwarding) -> str:
+    if state.paused:
+        return "paused as asked"
     return f"{'blocked' if _is_blocked(state) else 'retrying'}; the log says why"

@@ -42,6 +42,7 @@ from bridge.source.tailer import AppSpec, Tailer
 from bridge.source.traits import Traits
 from bridge.telemetry import Emit
 from bridge.telemetry.meter import NO_METER, Meter
+from bridge.telemetry.spans import NO_TRACER, Tracer
 
 API_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 
@@ -64,12 +65,17 @@ class World:
     api_transport: httpx.AsyncBaseTransport | None = None
     otlp_transport: Callable[[str], httpx.AsyncBaseTransport | None] = lambda _: None
     meter: Meter = NO_METER
+    tracer: Tracer = NO_TRACER
 
 
-def real_world(emit: Emit, meter: Meter = NO_METER) -> World:
+def real_world(emit: Emit, meter: Meter = NO_METER, tracer: Tracer = NO_TRACER) -> World:
     """The machine's clock, network, disk and standard output."""
     jitter = Random()  # noqa: S311 - spreads retries, keeps no secret
-    return World(SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal, meter=meter)
+    return World(
+        *(SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal),
+        meter=meter,
+        tracer=tracer,
+    )
 
 
 def _open_journal(place: settings.Journal, clock: Clock) -> Journal:
@@ -97,7 +103,9 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
         stack.push_async_callback(destination.aclose)
         # What has no timeout of its own may rest for as long as it likes.
         timeout: float | None = getattr(one, "timeout", None)
-        sending.append(Metered(destination, world.meter, world.clock, timeout=timeout))
+        sending.append(
+            Metered(*(destination, world.meter, world.clock), timeout=timeout, tracer=world.tracer)
+        )
         forwarders.append(forwarder_of(destination, sending[-1], journal, world, selection_of(one)))
         if isinstance(destination, File):
             files.append(destination)
@@ -165,7 +173,8 @@ async def account_of(config: settings.Settings, world: World, stack: AsyncExitSt
         requests_per_second=config.poll.requests_per_second,
         concurrency=config.poll.concurrency,
     )
-    return Account(api, limiter, world.clock, Traits(world.clock, world.emit), world.meter)
+    traits = Traits(world.clock, world.emit)
+    return Account(api, limiter, world.clock, traits, world.meter, tracer=world.tracer)
 
 
 def tailer_of(
@@ -202,6 +211,7 @@ def tailer_of(
         random=world.random,
         emit=world.emit,
         meter=world.meter,
+        tracer=world.tracer,
     )
 
 

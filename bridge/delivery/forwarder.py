@@ -22,7 +22,7 @@ from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece
 from bridge.destinations import Destination
 from bridge.journal import Journal
-from bridge.model import Batch
+from bridge.model import Batch, Verdict
 from bridge.payload import Request
 from bridge.telemetry import Emit
 from bridge.telemetry.delivering import BatchesNotRead
@@ -42,7 +42,7 @@ class Forwarding:
 
     ``cursor`` is the stored one. ``delivered`` and ``dead_lettered`` count records since this
     process began, ``outstanding`` those that were read and are not answered for yet, ``skipped``
-    those that the destination does not take.
+    those that the destination does not take. ``paused``: a person asked that nothing be sent.
     """
 
     destination: str
@@ -52,6 +52,14 @@ class Forwarding:
     outstanding: int
     trouble: Trouble | None
     skipped: int = 0
+    paused: bool = False
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it is held until somebody mends something, which a pause is not."""
+        return (
+            self.trouble is not None and self.trouble.verdict is Verdict.BLOCKED and not self.paused
+        )
 
 
 class Forwarder:
@@ -132,6 +140,7 @@ class Forwarder:
             outstanding=self._outstanding,
             trouble=self._keeper.trouble or self._gate.trouble,
             skipped=self._skipped,
+            paused=self._gate.paused,
         )
 
     async def drained(self, up_to: int) -> None:

@@ -131,6 +131,11 @@ class Gate:
         return self._pause or self._trouble
 
     @property
+    def paused(self) -> bool:
+        """Whether a person asked that nothing be sent."""
+        return self._pause is not None
+
+    @property
     def is_open(self) -> bool:
         """Whether new requests may start.
 
@@ -163,7 +168,7 @@ class Gate:
 
     def pause(self, *, paused: bool) -> None:
         """Send nothing until told otherwise, as a person asked; what is being sent may finish."""
-        if paused == (self._pause is not None):
+        if paused == self.paused:
             return
         if paused:
             self._pause = Trouble(Verdict.BLOCKED, "paused as asked", self._clock.now())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from bridge.destinations.endpoint import Dialer
+from bridge.destinations.otlp_answer import NOT_REACHED
 
 LARGEST: Final = 65_507
 """Bytes that a datagram can hold: 65,535 less the headers of IP and UDP."""
@@ -44,7 +45,7 @@ class Datagrams:
                 raise self._dialer.blocked(
                     "cannot be sent so large a datagram: lower max_message_bytes"
                 ) from error
-            raise self._dialer.failure(error) from error
+            raise self._dialer.failure(error, mend=f" ({NOT_REACHED})") from error
         finally:
             if not done:
                 await self.close()

@@ -8,9 +8,9 @@ from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
 from bridge.destinations.link import Link, connected
-from bridge.destinations.otlp_answer import excerpt, one_line
-from bridge.destinations.tls import Renewable, Tls, network_error_in, refusal_in
-from bridge.errors import ConfigError
+from bridge.destinations.otlp_answer import NOT_REACHED, excerpt, one_line
+from bridge.destinations.tls import Renewable, Tls, refusal_in
+from bridge.errors import ConfigError, network_error_in
 from bridge.model import Outcome, Verdict
 
 Scheme = Literal["udp", "tcp", "tls", "relp", "relps"]
@@ -118,7 +118,7 @@ class Dialer:
         except OSError as error:
             if limit.expired():
                 raise self.silent("no connection to", seconds) from error
-            raise self.failure(error) from error
+            raise self.failure(error, mend=f" ({NOT_REACHED})") from error
         if self.endpoint.over_tls and (link.ended or link.is_tls_1_3):
             await self._let_settle(link)
         return link
@@ -135,12 +135,12 @@ class Dialer:
             if not kept:
                 link.abort()
 
-    def failure(self, error: Exception) -> Failed:
+    def failure(self, error: Exception, mend: str = "") -> Failed:
         """What an error of the network comes to: a refused certificate holds, others pass."""
         if refusal := refusal_in(error):
             return self._failed(Verdict.BLOCKED, f"TLS with {self.endpoint.url}: {refusal}")
         why = network_error_in(error) or str(error) or type(error).__name__
-        return self._failed(Verdict.RETRY, f"no connection to {self.endpoint.url}: {why}")
+        return self._failed(Verdict.RETRY, f"no connection to {self.endpoint.url}: {why}{mend}")
 
     def closing(self) -> Failed:
         """What it comes to that a receiver says it closes."""

@@ -30,6 +30,9 @@ LONGEST_REASON: Final = 300
 LONGEST_ANSWER: Final = 4_096
 """Characters of an answer that are kept for a dead letter."""
 
+NOT_REACHED: Final = "is the endpoint right, and does anything listen there?"
+"""What to look at where no connection came about."""
+
 _ACCEPTING: Final = frozenset({200, 201, 202, 204})
 _THROTTLING: Final = frozenset({408, 429})
 _REJECTING: Final = frozenset({400, 422})
@@ -40,9 +43,12 @@ no backend, or none that has time."""
 _SERVER_ERRORS: Final = range(500, 600)
 _REDIRECTS: Final = range(300, 400)
 _NAMES: Final = {260: "Ingestion Blocked"}
+_KEY: Final = " (check its headers, where the backend's key goes)"
 _MENDS: Final = {
+    401: _KEY,
+    403: _KEY,
     404: " (is the endpoint right? /v1/logs is appended to endpoint, "
-    "logs_endpoint is taken as it is)"
+    "logs_endpoint is taken as it is)",
 }
 _HTML: Final = re.compile(
     rb"""(?:\xef\xbb\xbf)? \s* (?:<!--.*?-->\s*)* < (?:!doctype\s+html|html) \b""",

@@ -27,7 +27,7 @@ from bridge.payload import Request
 
 GrpcCompression: TypeAlias = Literal["gzip", "none"]
 
-_METHOD: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+LOGS: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _PORTS: Final = {"http": 80, "https": 443}
 _CODES: Final = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
@@ -78,6 +78,7 @@ class OtlpGrpc:
         timeout: float,
         tls: Tls,
         max_payload: int | None = None,
+        method: str = LOGS,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -90,6 +91,7 @@ class OtlpGrpc:
             timeout: Seconds for one send from first to last, connecting included.
             tls: How to trust the endpoint, if by TLS.
             max_payload: The most bytes of a request, before compression.
+            method: What is called with each request.
 
         Raises:
             ConfigError: the endpoint, a header or a TLS setting cannot be used.
@@ -102,6 +104,7 @@ class OtlpGrpc:
         self._compression = _CODES[compression]
         self._timeout = timeout
         self._max_payload = max_payload
+        self._method = method
         self._no_certificate = self._endpoint.secure and tls.cert_file is None
         self._tls = tls
         self._files = Files(tls) if self._endpoint.secure else None
@@ -149,7 +152,7 @@ class OtlpGrpc:
             await self._renew()
         if self._channel is None:  # a channel belongs to the loop that it is opened in
             self._channel = self._open()
-        export: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHOD)
+        export: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(self._method)
         seconds = self._timeout * request.patience
         body = await export(request.raw, timeout=seconds, metadata=self._metadata)
         return read_response(self._mask.body(body), self._endpoint.url)

@@ -16,7 +16,7 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it ships no types
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from bridge.destinations.otlp_answer import accepted, excerpt, one_line
+from bridge.destinations.otlp_answer import NOT_REACHED, accepted, excerpt, one_line
 from bridge.model import Outcome, Verdict
 
 _RETRYING: Final = frozenset(
@@ -61,6 +61,8 @@ _REFUSED: Final = re.compile(
 _MENDS: Final = (
     ("WRONG_VERSION_NUMBER", "is it http:// rather than https://?"),
     ("http1.x", "is it the port for gRPC, usually 4317?"),
+    ("Connection refused", NOT_REACHED),
+    ("DNS resolution failed", NOT_REACHED),
 )
 _NO_SERVICE: Final = ("UNIMPLEMENTED", "is it the port for gRPC, and does it take logs?")
 _DETAILS: Final = "grpc-status-details-bin"

@@ -13,10 +13,10 @@ import httpx
 
 from bridge import __version__
 from bridge.destinations.masking import Mask
-from bridge.destinations.otlp_answer import one_line, read_answer, shown
+from bridge.destinations.otlp_answer import NOT_REACHED, one_line, read_answer, shown
 from bridge.destinations.otlp_body import Compression, coder, too_large
-from bridge.destinations.tls import Renewable, Tls, network_error_in, refusal_in
-from bridge.errors import ConfigError, proxy_error
+from bridge.destinations.tls import Renewable, Tls, refusal_in
+from bridge.errors import ConfigError, network_error_in, proxy_error
 from bridge.model import Outcome, Verdict
 from bridge.payload import Request
 
@@ -176,6 +176,8 @@ class OtlpHttp:
         elif isinstance(error, (httpx.TransportError, OSError)):
             said = network_error_in(error) or str(error)
             why = f"{type(error).__name__}{': ' if said else ''}{said}"
+            if isinstance(error, httpx.ConnectError):
+                why += f" ({NOT_REACHED})"
             if self._no_certificate and isinstance(error, _BROKEN):
                 # Over TLS 1.3 the alert of who misses a certificate may be lost behind a reset.
                 why += " (does it ask for a client certificate? set tls.cert_file)"

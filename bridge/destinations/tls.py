@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from errno import errorcode
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
 
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, causes
 
 T = TypeVar("T")
 
@@ -153,23 +151,12 @@ def refusal_in(error: BaseException) -> str:
     Empty if there is none: a connection that merely broke off while TLS was spoken is none.
     """
     broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-    for link in _chain(error):
+    for link in causes(error):
         if isinstance(link, ssl.SSLCertVerificationError):
             return f"certificate verification failed: {link.verify_message}"
         if isinstance(link, ssl.SSLError) and not isinstance(link, broken):
             mend = " (is it http:// rather than https://?)"
             return f"{link}{mend if 'WRONG_VERSION_NUMBER' in str(link) else ''}"
-    return ""
-
-
-def network_error_in(error: BaseException) -> str:
-    """What the operating system said behind an error, such as "Connection refused"; else empty.
-
-    Where every address of a host was tried, the text on top says only that all failed.
-    """
-    for link in _chain(error):
-        if isinstance(link, OSError) and not isinstance(link, ssl.SSLError) and link.errno:
-            return os.strerror(link.errno) if link.errno in errorcode else link.strerror or ""
     return ""
 
 
@@ -198,14 +185,3 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 def _why(error: Exception) -> str:
     """An error in words, without the path that is told beside it."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        if isinstance(error, BaseExceptionGroup):
-            for inner in error.exceptions:
-                yield from _chain(inner)
-        error = error.__cause__ or error.__context__

@@ -26,6 +26,8 @@ Connect: TypeAlias = Callable[..., sqlite3.Connection]
 APPLICATION_ID: Final = 0x664C424A  # "fLBJ", SQLite's mark of whose file it is
 SCHEMA_VERSION: Final = 3
 
+WRITABLE: Final = "give the bridge a folder it can write to, by journal.path or $STATE_DIRECTORY"
+
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">60xI4xI")  # user_version, application_id ("Database Header")
 _UPGRADES: Final = {1: "upgrade_2.sql", 2: "upgrade_3.sql"}
@@ -45,7 +47,7 @@ def usable(path: Path) -> Iterator[None]:
         raise JournalUnusable(
             f"cannot be used: {error.strerror or error}",
             where=error.filename or str(path),
-            hint="give the bridge a folder it can write to, by journal.path or $STATE_DIRECTORY",
+            hint=WRITABLE,
         ) from error
     except sqlite3.Error as error:
         raise JournalUnusable(

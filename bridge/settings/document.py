@@ -213,6 +213,8 @@ def _syntax_error(text: str, where: str, error: yaml.MarkedYAMLError) -> ConfigE
         return ConfigError(what, where=where)
     line = text.splitlines()[mark.line] if mark.line < len(text.splitlines()) else ""
     hint = 'inside { } or [ ], quote a placeholder: "${env:NAME}"' if "${" in line else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        hint = "indent with spaces: YAML takes no tabs there"
     return ConfigError(what, where=f"{where}:{mark.line + 1}:{mark.column + 1}", hint=hint)
 
 

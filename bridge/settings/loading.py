@@ -21,6 +21,7 @@ from bridge.settings.rules import broken_rules, worth_a_word
 from bridge.settings.sections import Settings, section_keys
 
 DEFAULT_CONFIG: Final = Path("/etc/fal-log-bridge/config.yaml")
+_OTHER_FILE: Final = "name a YAML file by --config, or set variables alone: see README.md"
 _STATE_FOLDER: Final = "fal-log-bridge"
 _JOURNAL: Final = "journal.sqlite"
 
@@ -93,7 +94,7 @@ def _from_file(config: Path | None, variables: Variables) -> _Draft:
     except OSError as error:
         if named is None and isinstance(error, FileNotFoundError):
             return _Draft()
-        hint = "" if config or not named else "named by BRIDGE_CONFIG"
+        hint = _OTHER_FILE if config or not named else "named by BRIDGE_CONFIG"
         what = f"cannot read the config file: {error.strerror or error}"
         raise ConfigError(what, where=str(path), hint=hint) from None
     except UnicodeDecodeError:

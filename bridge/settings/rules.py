@@ -19,7 +19,15 @@ from bridge.model import Json
 from bridge.settings.document import Place, Problem
 from bridge.settings.keys import FileKey
 from bridge.settings.problems import nearest
-from bridge.settings.sections import Destination, Otlp, Selecting, Settings, Syslog, Tls
+from bridge.settings.sections import (
+    Destination,
+    Otlp,
+    Selecting,
+    Settings,
+    Syslog,
+    Telemetry,
+    Tls,
+)
 from bridge.settings.units import format_duration
 
 NO_KEY: Final = (
@@ -46,6 +54,7 @@ def broken_rules(data: Json) -> Iterator[Problem]:
     yield from _keys(_mapping(data, "fal"))
     yield from _apps(data)
     yield from _destinations(data)
+    yield from _telemetry(_mapping(data, "telemetry"))
 
 
 def worth_a_word(settings: Settings) -> Iterator[str]:
@@ -56,11 +65,7 @@ def worth_a_word(settings: Settings) -> Iterator[str]:
         yield "fal.base_url: the fal key goes over plain http:// and can be read on the way"
     if not settings.admin.enabled and settings.admin.model_fields_set - {"enabled"}:
         yield "admin: its other keys have no effect while enabled is false"
-    telemetry = settings.telemetry
-    if telemetry.endpoint is None and telemetry.model_fields_set - {"endpoint"}:
-        yield "telemetry: its other keys have no effect without endpoint"
-    if telemetry.endpoint and telemetry.headers and _in_the_open(telemetry.endpoint):
-        yield "telemetry.headers: go over plain http:// and can be read on the way"
+    yield from _telemetry_words(settings.telemetry)
     every = len(settings.apps) / settings.poll.requests_per_second
     if every > settings.poll.interval:
         yield (
@@ -79,6 +84,15 @@ def worth_a_word(settings: Settings) -> Iterator[str]:
     for index, destination in enumerate(settings.destinations):
         words = chain(_selecting_words(destination, apps), _words(destination))
         yield from (f"destinations[{index}].{text}" for text in words)
+
+
+def _telemetry_words(telemetry: Telemetry) -> Iterator[str]:
+    if telemetry.endpoint is None and telemetry.model_fields_set - {"endpoint"}:
+        yield "telemetry: its other keys have no effect without endpoint"
+    if telemetry.endpoint and telemetry.headers and _in_the_open(telemetry.endpoint):
+        yield "telemetry.headers: go over plain http:// and can be read on the way"
+    if telemetry.tls.insecure_skip_verify:
+        yield "telemetry.tls.insecure_skip_verify: the backend's certificate is not checked"
 
 
 def _words(destination: Destination) -> Iterator[str]:
@@ -172,6 +186,13 @@ def _destinations(data: Json) -> Iterator[Problem]:
         yield from _tls(path, _mapping(destination, "tls"))
 
 
+def _telemetry(telemetry: dict[str, Json]) -> Iterator[Problem]:
+    path = ("telemetry",)
+    if telemetry.get("protocol") == "grpc":
+        yield from _checks_always(path, telemetry)
+    yield from _tls(path, _mapping(telemetry, "tls"))
+
+
 def _http(path: Place, destination: dict[str, Json]) -> Iterator[Problem]:
     base, whole = destination.get("endpoint"), destination.get("logs_endpoint")
     if base is None and whole is None:
@@ -190,8 +211,14 @@ def _grpc(path: Place, destination: dict[str, Json]) -> Iterator[Problem]:
         yield Problem((*path, "endpoint"), "is required, such as http://localhost:4317")
     if destination.get("compression") == "zstd":
         yield Problem((*path, "compression"), "zstd is not for protocol grpc; use gzip or none")
+    yield from _checks_always(path, destination)
+
+
+def _checks_always(path: Place, section: dict[str, Json]) -> Iterator[Problem]:
+    """Over gRPC a certificate cannot but be checked."""
+    endpoint = section.get("endpoint")
     plain = isinstance(endpoint, str) and endpoint.startswith("http://")
-    if _mapping(destination, "tls").get("insecure_skip_verify") is True and not plain:
+    if _mapping(section, "tls").get("insecure_skip_verify") is True and not plain:
         text = (
             "is not for protocol grpc, which always checks certificates; "
             "trust the backend's own by ca_file, or use protocol http/protobuf"

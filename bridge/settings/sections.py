@@ -40,7 +40,6 @@ _SYSLOG_PORTS: Final = {"relp": None, "relps": None, "tls": 6514, "tcp": None, "
 _LARGEST_DATAGRAM: Final = 65_507
 _ENTERPRISE_NUMBER: Final = re.compile(r"(?=.{1,28}\Z)[0-9]+(?:\.[0-9]+)*\Z")
 """As long as an SD-ID leaves room for (RFC 5424, 6.3.2)."""
-_METRICS_PATH: Final = "/v1/metrics"
 _INT64: Final = range(-(2**63), 2**63)
 _PORTS: Final = range(65_536)
 
@@ -372,24 +371,6 @@ class Admin(Section):
         return int(self.listen.rpartition(":")[2])
 
 
-class Telemetry(Section):
-    """The bridge's own metrics over OTLP/HTTP, beside the admin server's `/metrics`."""
-
-    endpoint: BaseUrl | None = None
-    """Base URL to send them to, `/v1/metrics` is appended; not given, none are sent."""
-    headers: Mapping[HeaderName, HeaderValue] = {}
-    """Headers of every request; their values are secret."""
-    interval: Annotated[Seconds, Field(gt=0)] = Field(
-        default=60.0, json_schema_extra={"default": "60s"}
-    )
-    """Between two exports."""
-
-    @property
-    def url(self) -> str:
-        """Where metrics are sent (OTLP 1.11, "OTLP/HTTP Request")."""
-        return f"{self.endpoint}{_METRICS_PATH}"
-
-
 class Tls(Section):
     """How a destination's certificate is checked, and our own shown."""
 
@@ -403,6 +384,33 @@ class Tls(Section):
     """The name the backend's certificate is checked against, in place of the host's."""
     insecure_skip_verify: bool = False
     """Do not check the backend's certificate."""
+
+
+class Telemetry(Section):
+    """The bridge's own metrics and spans over OTLP, beside the admin server's `/metrics`.
+
+    With `run --once` none are sent.
+    """
+
+    protocol: Literal["http/protobuf", "grpc"] = "http/protobuf"
+    """The transport."""
+    endpoint: str | None = None
+    """Where to send them; `/v1/metrics` and `/v1/traces` are appended. Not given, none are sent."""
+    headers: Mapping[HeaderName, HeaderValue] = {}
+    """Headers of every request; their values are secret."""
+    interval: Annotated[Seconds, Field(gt=0)] = Field(
+        default=60.0, json_schema_extra={"default": "60s"}
+    )
+    """Between two exports of metrics; spans go every 5 seconds, if there are any."""
+    sampling_ratio: Annotated[float, NUMBER, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
+    """The share of polls and sends that spans are made of; 0 for none."""
+    tls: Tls = Tls()
+    """As for a destination, see below."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_fits(cls, endpoint: str, info: ValidationInfo) -> str:
+        return (_grpc_endpoint if info.data.get("protocol") == "grpc" else _base_url)(endpoint)
 
 
 DestinationStart: TypeAlias = Literal["oldest", "now"]
@@ -553,7 +561,7 @@ class Settings(Section):
     admin: Admin = Admin()
     """The bridge's own web server."""
     telemetry: Telemetry = Telemetry()
-    """The bridge's own metrics over OTLP."""
+    """The bridge's own metrics and spans over OTLP."""
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 

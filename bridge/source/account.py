@@ -18,6 +18,7 @@ from bridge.source.limiter import Limiter
 from bridge.source.server_clock import ServerClock
 from bridge.source.traits import LearnsForm, Traits
 from bridge.telemetry.meter import NO_ANSWER, NO_METER, Meter
+from bridge.telemetry.spans import NO_TRACER, REQUEST, Note, Tracer
 
 _OK: Final = "200"
 
@@ -26,7 +27,7 @@ class Account:
     """Asks for pages under the limiter, and learns the server's time from the answers.
 
     ``traits`` is told of every answer, if it is given: it reports how the API behaves. ``meter``
-    counts the requests.
+    counts the requests, ``tracer`` times them.
     """
 
     def __init__(
@@ -36,6 +37,8 @@ class Account:
         clock: Clock,
         traits: Traits | None = None,
         meter: Meter = NO_METER,
+        *,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.time = ServerClock(clock)
         self.requests = 0
@@ -45,6 +48,7 @@ class Account:
         self._clock = clock
         self._traits = traits
         self._meter = meter
+        self._tracer = tracer
         self._learner = api if isinstance(api, LearnsForm) else None
 
     @property
@@ -95,6 +99,10 @@ class Account:
             return page
 
     async def _counted(self, app: str, query: Query) -> Page:
+        with self._tracer.span(REQUEST, app=app) as note:
+            return await self._noted(app, query, note)
+
+    async def _noted(self, app: str, query: Query, note: Note) -> Page:
         status = NO_ANSWER
         try:
             page = await self._api.page(query)
@@ -106,5 +114,6 @@ class Account:
             status = NO_ANSWER if error.status is None else str(error.status)
             raise
         finally:
+            note("status", status)
             self._meter.answered(app, status)
         return page

@@ -7,6 +7,7 @@ decoding of its pages.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from bridge.errors import (
     ApiThrottled,
     ApiUnauthorized,
     ApiUnavailable,
+    causes,
+    network_error_in,
 )
 from bridge.model import Entry, Page, Query
 from bridge.source.answers import complaint, date, points_at, retry_after
@@ -30,6 +33,9 @@ from bridge.timestamps import format_tick
 
 ANSWER_LIMIT: Final = 16 * 1024 * 1024
 _SHOWN: Final = 300
+_CONNECTION: Final = "check fal.base_url, the network and the proxy variables"
+_CERTIFICATE: Final = "set SSL_CERT_FILE if a private CA signed it"
+_KEY: Final = re.compile(r"[^\s:\"']+:[^\s:\"']+")
 _ABOUT_PARAMETERS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
@@ -115,6 +121,12 @@ class Exchange:
             )
         return f"Key {key}"
 
+    def _form(self) -> str:
+        """A word on the key where it does not look like one of fal's."""
+        if _KEY.fullmatch(self._key()):
+            return ""
+        return ": it is not key_id:key_secret, without quotes and without the word Key"
+
     def _masked(self, text: str) -> str:
         """Without the key, should a server repeat it."""
         key = self._key()
@@ -145,7 +157,7 @@ class Exchange:
                 said,
                 where=self.url,
                 status=status,
-                hint="check fal.key; a key with the scope READONLY may read logs",
+                hint=f"check fal.key{self._form()}; a key with the scope READONLY may read logs",
             )
         if status in _ABOUT_PARAMETERS and (points_at(answer.body, "limit") or "limit" in words):
             return ApiLimitRefused(said, where=self.url, status=status)
@@ -198,10 +210,11 @@ def _phrase(status: int) -> str:
 
 
 def _unreachable(error: Exception, url: str) -> ApiUnavailable:
-    """No whole answer came; certificate trouble gets its own hint."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
-    hint = "set SSL_CERT_FILE if a private CA signed it" if cause is not None else ""
-    said = str(error) or type(error).__name__
+    """No whole answer came; where not even a connection did, something may have to be mended."""
+    hint = _CONNECTION if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else ""
+    for cause in causes(error):
+        if isinstance(cause, ssl.SSLError):
+            plain = "WRONG_VERSION_NUMBER" in str(cause)
+            hint = "is it http:// rather than https://?" if plain else _CERTIFICATE
+    said = network_error_in(error) or str(error) or type(error).__name__
     return ApiUnavailable(f"no answer: {said}", where=url, hint=hint)

@@ -48,6 +48,7 @@ from bridge.telemetry.reading import (
     FiltersChanged,
     NothingShown,
 )
+from bridge.telemetry.spans import NO_TRACER, POLL, Tracer
 
 OVERLAP: Final[Tick] = SECOND // 2
 """How far below the last completed walk the next one starts: what was visible only just late."""
@@ -106,6 +107,7 @@ class Tailer:
         emit: Emit,
         settle: Callable[[], Mapping[str, int]] = dict,
         meter: Meter = NO_METER,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """``settle`` is called after each append and returns what its rules did to entries."""
         self.name = spec.name
@@ -114,6 +116,7 @@ class Tailer:
         self._journal = journal
         self._clock = clock
         self._emit = emit
+        self._tracer = tracer
         self._pace = Pace(interval=spec.interval, max_interval=spec.max_interval)
         self._reader = Reader(
             spec.name,
@@ -227,6 +230,8 @@ class Tailer:
         self._progress.stand(record.position, sweeps)
         self._progress.gaps.resume(await self._journal.gaps(self.name))
         self._start = record.position
+        # One that has never shown anything may still have a wrong id.
+        self._first = await self._journal.anchor(self.name, _END_OF_TIME) is None
         self._emit(AppResumed(self.name, record.position))
 
     async def run(self) -> None:
@@ -255,15 +260,7 @@ class Tailer:
         """
         before = self.read
         try:
-            await self._learn_time()
-            if self.position is None:
-                await self._begin()
-            reached = await self._read_live_edge()
-            if sweep_all:
-                await self._sweeper.sweep_all()
-            else:
-                await self._sweeper.sweep(self._spec.interval)
-            await self._sweeper.retry_gaps(at_once=sweep_all)
+            reached = await self._traced(sweep_all=sweep_all)
         except BridgeError as error:
             if isinstance(error, ApiError):
                 self._reader.failed(error)
@@ -276,6 +273,27 @@ class Tailer:
             self._moved = self._clock.monotonic()
         self._progress.works()
         self._patience = Patience(self._random)
+        return reached
+
+    async def _traced(self, *, sweep_all: bool) -> bool:
+        before = self.read
+        with self._tracer.span(POLL, app=self.name) as note:
+            try:
+                return await self._look_once(sweep_all=sweep_all)
+            finally:
+                note("entries", self.read - before)
+
+    async def _look_once(self, *, sweep_all: bool) -> bool:
+        """See `poll`; what fails is the caller's."""
+        await self._learn_time()
+        if self.position is None:
+            await self._begin()
+        reached = await self._read_live_edge()
+        if sweep_all:
+            await self._sweeper.sweep_all()
+        else:
+            await self._sweeper.sweep(self._spec.interval)
+        await self._sweeper.retry_gaps(at_once=sweep_all)
         return reached
 
     async def _learn_time(self) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from bridge.telemetry.spans import SPANS
+
 PREFIX: Final = "fal_log_bridge"
 _UNITS: Final = {"_seconds": "s", "_bytes": "By"}
 
@@ -131,6 +133,18 @@ DEAD_LETTERS: Final = Metric(
     ("destination",),
     "Log records that the destination refused for good, kept in the journal.",
 )
+DEAD_LETTER_BYTES: Final = Metric(
+    "dead_letter_bytes",
+    Kind.GAUGE,
+    ("destination",),
+    "Bytes of the destination's dead letters.",
+)
+DEAD_LETTERS_MAX: Final = Metric(
+    "dead_letters_max_bytes",
+    Kind.GAUGE,
+    (),
+    "journal.dead_letters_max_bytes: where another one does not fit, its destination is held.",
+)
 JOURNAL_BYTES: Final = Metric(
     "journal_bytes", Kind.GAUGE, (), "Bytes of the batches that wait in the journal."
 )
@@ -143,6 +157,12 @@ OPEN_GAPS: Final = Metric(
 APP_UP: Final = Metric(
     "app_up", Kind.GAUGE, ("app",), "1 while the app can be read and stored, 0 while it cannot."
 )
+READING_PAUSED: Final = Metric(
+    "reading_paused",
+    Kind.GAUGE,
+    ("app",),
+    "1 while entries of the app wait for room in the journal, which is full; else 0.",
+)
 SILENT: Final = Metric(
     "silent",
     Kind.GAUGE,
@@ -153,7 +173,19 @@ DESTINATION_UP: Final = Metric(
     "destination_up",
     Kind.GAUGE,
     ("destination",),
-    "1 while the destination accepts, 0 while it is retried or blocked.",
+    "1 while the destination accepts, 0 while it is retried, blocked or paused.",
+)
+DESTINATION_BLOCKED: Final = Metric(
+    "destination_blocked",
+    Kind.GAUGE,
+    ("destination",),
+    "1 while the destination refuses what it is sent and somebody has to mend it; else 0.",
+)
+DESTINATION_PAUSED: Final = Metric(
+    "destination_paused",
+    Kind.GAUGE,
+    ("destination",),
+    "1 while nothing is sent to the destination because somebody asked for that; else 0.",
 )
 DESTINATION_ACKNOWLEDGED: Final = Metric(
     "destination_acknowledged",
@@ -167,6 +199,9 @@ REQUESTS_WAITING: Final = Metric(
     (),
     "Requests to fal's API that wait for the account's budget.",
 )
+LIVE: Final = Metric(
+    "live", Kind.GAUGE, (), "1 while everything moves, 0 while a loop stands still: as /livez says."
+)
 UPTIME: Final = Metric("uptime_seconds", Kind.GAUGE, (), "Time since this process began.")
 BUILD_INFO: Final = Metric("build_info", Kind.GAUGE, ("version",), "Always 1; says the version.")
 
@@ -179,6 +214,7 @@ METRICS: Final = (
     GAPS,
     OPEN_GAPS,
     APP_UP,
+    READING_PAUSED,
     SILENT,
     SENDS,
     RECORDS_DELIVERED,
@@ -186,11 +222,16 @@ METRICS: Final = (
     BACKLOG_AGE,
     DELIVERY_LATENCY,
     DEAD_LETTERS,
+    DEAD_LETTER_BYTES,
+    DEAD_LETTERS_MAX,
     DESTINATION_UP,
+    DESTINATION_BLOCKED,
+    DESTINATION_PAUSED,
     DESTINATION_ACKNOWLEDGED,
     JOURNAL_BYTES,
     JOURNAL_MAX,
     REQUESTS_WAITING,
+    LIVE,
     UPTIME,
     BUILD_INFO,
 )
@@ -215,6 +256,19 @@ the journal (backlogs, dead letters, its size) is at most a few seconds old.
 | --- | --- | --- | --- |
 """
 
+_SPANS_HEAD: Final = f"""
+# Spans
+
+Sent over OTLP alone, where `telemetry.endpoint` is set, for the share of polls and sends that
+`telemetry.sampling_ratio` says. Attributes are written with the prefix `{PREFIX}.`, and are as
+bounded as the labels above: no URL, no text of an entry or of an answer. A poll or a request that
+failed has the status error and `error.type`, the kind of failure; the bridge's log has the
+sentence. Spans are sent every 5 seconds, and are not sent again if that fails.
+
+| span | attributes | meaning |
+| --- | --- | --- |
+"""
+
 
 def reference() -> Iterator[str]:
     """The lines of docs/metrics.md."""
@@ -222,6 +276,10 @@ def reference() -> Iterator[str]:
     for metric in METRICS:
         labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
         yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |\n"
+    yield _SPANS_HEAD
+    for span in SPANS:
+        attributes = ", ".join(f"`{name}`" for name in span.attributes)
+        yield f"| `{span.name}` | {attributes} | {span.help} |\n"
 
 
 if __name__ == "__main__":

@@ -217,7 +217,10 @@ class GapClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class NothingShown(Event):
-    """A new app's first complete read showed no entry at all: a quiet app, or a wrong id."""
+    """No entry of an app was ever shown, up to the first complete read of this process.
+
+    It is a quiet app, or a wrong id.
+    """
 
     level: ClassVar[int] = logging.WARNING
     app: str

@@ -7,13 +7,12 @@ nobody else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
@@ -32,11 +31,10 @@ from bridge.telemetry.metrics import (
     Kind,
     Metric,
 )
+from bridge.telemetry.resource import described
 
 Sample: TypeAlias = tuple[tuple[str, ...], float]
 """The values of a metric's labels, in their order, and the number."""
-
-_SERVICE: Final = "fal-log-bridge"
 
 
 class Registry(Meter):
@@ -49,14 +47,13 @@ class Registry(Meter):
         """
         self._scraped = CollectorRegistry()
         self._exported = InMemoryMetricReader()
-        ours = Resource({"service.name": _SERVICE, "service.version": __version__})
         self._provider = MeterProvider(
             # What the contract names are its labels, so the SDK adds none of its own.
             [
                 PrometheusMetricReader(scope_info_enabled=False, registry=self._scraped),
                 self._exported,
             ],
-            ours.merge(OTELResourceDetector().detect()),
+            described(),
             shutdown_on_exit=False,
             exemplar_filter=AlwaysOffExemplarFilter(),  # no spans to point to, and it takes time
         )

@@ -251,25 +251,31 @@ class AdminMoved(Event):
 
 @dataclass(frozen=True, slots=True)
 class TelemetryHeld(Event):
-    """The bridge's own metrics cannot be exported; it keeps trying, the logs are not concerned."""
+    """The bridge's own telemetry cannot be exported; it keeps trying, the logs are not concerned.
+
+    ``what`` is ``metrics`` or ``spans``.
+    """
 
     level: ClassVar[int] = logging.WARNING
+    what: str
     reason: str
 
     @property
     def text(self) -> str:
         """See `Event.text`."""
-        return f"telemetry: the bridge's own metrics are not taken: {self.reason}"
+        return f"telemetry: the bridge's own {self.what} are not taken: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetryRecovered(Event):
-    """The bridge's own metrics are exported again."""
+    """The bridge's own telemetry is exported again. ``what`` is ``metrics`` or ``spans``."""
+
+    what: str
 
     @property
     def text(self) -> str:
         """See `Event.text`."""
-        return "telemetry: the bridge's own metrics are taken again"
+        return f"telemetry: the bridge's own {self.what} are taken again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -17,9 +18,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from support.acceptance_bridge import Command, Process
 from support.acceptance_fal import KEY, FalAccount, line, micros
-from support.acceptance_http import Answer, Asked, LoopbackServer
+from support.acceptance_http import Answer, Asked, LoopbackServer, Sent
 from support.acceptance_otlp import OtlpBackend
 from support.scraped import scraped
+from support.spans import Span, decoded
 
 _SOON = 20.0
 
@@ -147,14 +149,36 @@ class Collector(LoopbackServer):
             self.changed.notify_all()
         return Answer()
 
+    def spans(self) -> list[Span]:
+        """All spans that came."""
+        bodies = [one.body for one in self.asked if one.path == "/v1/traces"]
+        return [span for body in bodies for span in decoded(gzip.decompress(body))]
+
     def read(self) -> int:
         """The entries read, by the last request."""
-        if not self.asked:
+        asked = [one for one in self.asked if one.path == "/v1/metrics"]
+        if not asked:
             return 0
-        request = ExportMetricsServiceRequest.FromString(gzip.decompress(self.asked[-1].body))
+        request = ExportMetricsServiceRequest.FromString(gzip.decompress(asked[-1].body))
         metrics = request.resource_metrics[0].scope_metrics[0].metrics
         (one,) = [metric for metric in metrics if metric.name == "fal_log_bridge.entries_read"]
         return int(one.sum.data_points[0].as_int)
+
+
+class Hanging(LoopbackServer):
+    """Takes requests and answers none until it closes."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        super().__init__()
+
+    def answer(self, asked: Asked) -> Answer:
+        """See `LoopbackServer.answer`."""
+        with self.changed:
+            self.asked = asked.number + 1
+            self.changed.notify_all()
+        self.closing.wait()
+        return Answer(sent=Sent.NONE)
 
 
 def test_own_metrics_over_otlp(command: Command, world: World, opened: ExitStack) -> None:
@@ -164,5 +188,51 @@ def test_own_metrics_over_otlp(command: Command, world: World, opened: ExitStack
     bridge = started(command, world, telemetry={"endpoint": collector.url, "interval": "200ms"})
     assert collector.wait_for(lambda: collector.read() == 10), bridge.err
     assert bridge.stop().code == 0
-    assert {asked.path for asked in collector.asked} == {"/v1/metrics"}
+    assert {asked.path for asked in collector.asked} <= {"/v1/metrics", "/v1/traces"}
     assert not any("authorization" in asked.headers for asked in collector.asked)
+
+
+def test_own_spans_over_otlp(command: Command, world: World, opened: ExitStack) -> None:
+    """Polls, their requests and sends; names and numbers only. The last go out with the stop."""
+    collector = opened.enter_context(Collector())
+    telemetry = {"endpoint": collector.url, "interval": "100ms", "sampling_ratio": 1}
+    bridge = started(command, world, telemetry=telemetry)
+    assert world.backend.holds(10), bridge.err
+    sent = {"destination": "backend", "outcome": "delivered"}
+    assert collector.wait_for(
+        lambda: any(sent.items() <= s.attributes.items() for s in collector.spans())
+    ), bridge.err
+    assert bridge.stop().code == 0
+    spans = collector.spans()
+    assert {span.name for span in spans} == {"poll", "request", "send"}
+    assert sum(int(s.attributes["entries"]) for s in spans if s.name == "poll") == 10
+    assert sum(int(s.attributes["records"]) for s in spans if s.name == "send") == 10
+    told = b"".join(gzip.decompress(asked.body) for asked in collector.asked)
+    for secret in (KEY, "line 1", world.fal.url, world.backend.url):
+        assert secret.encode() not in told
+
+
+def test_an_endpoint_that_hangs_disturbs_nothing(
+    command: Command, world: World, opened: ExitStack
+) -> None:
+    """Telemetry that is never answered: entries arrive, and the stop is as quick as ever."""
+    hanging = opened.enter_context(Hanging())
+    telemetry = {"endpoint": hanging.url, "interval": "50ms", "sampling_ratio": 1}
+    bridge = started(command, world, telemetry=telemetry)
+    assert world.backend.holds(10), bridge.err
+    assert hanging.wait_for(lambda: hanging.asked >= 2), bridge.err
+    begun = monotonic()
+    ended = bridge.stop()
+    assert ended.code == 0
+    assert monotonic() - begun < 8
+    assert "Traceback" not in ended.err
+
+
+def test_metrics_alone(command: Command, world: World, opened: ExitStack) -> None:
+    """With a ratio of 0 there are no spans: some backends take metrics only."""
+    collector = opened.enter_context(Collector())
+    telemetry = {"endpoint": collector.url, "interval": "100ms", "sampling_ratio": 0}
+    bridge = started(command, world, telemetry=telemetry)
+    assert collector.wait_for(lambda: collector.read() == 10), bridge.err
+    assert bridge.stop().code == 0
+    assert {asked.path for asked in collector.asked} == {"/v1/metrics"}

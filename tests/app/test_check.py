@@ -71,14 +71,17 @@ def tried(
     return run_virtually(main())
 
 
+_OF_OUT = ("connection", "delivery")
+
+
 def test_all_fine() -> None:
-    """A row for the config, then the same for each app, then each destination."""
+    """A row for config and journal, then the same for each app, then each destination."""
     rows = tried()
     assert not failed(rows)
-    targets = ["config", *["app one"] * 8, *["app two"] * 8, *["destination out"] * 2]
+    targets = ["config", "journal", *["app one"] * 8, *["app two"] * 8, *["destination out"] * 2]
     assert [row.target for row in rows] == targets
     checks = ["page", "order", "bounds", "precision", "limit", "timestamps", "date", "body"]
-    assert [row.check for row in rows] == ["settings", *checks, *checks, "connection", "delivery"]
+    assert [row.check for row in rows] == ["settings", "file", *checks, *checks, *_OF_OUT]
     unknown = [row for row in rows if row.mark is not Mark.OK]
     assert [(row.target, row.check) for row in unknown] == [
         ("app one", "limit"),
@@ -103,12 +106,12 @@ def test_one_app() -> None:
 def test_what_concerns_the_account_is_one_row(fault: Fault, said: str, mend: str) -> None:
     """A key that is not accepted and a host that is not there are no matter of one app."""
     rows = tried(fault)[:-2]
-    assert [(row.target, row.check, row.mark) for row in rows[1:]] == [
+    assert [(row.target, row.check, row.mark) for row in rows[2:]] == [
         ("fal", "request", Mark.FAILED)
     ]
-    assert rows[1].finding.startswith("http://api.test/logs/: ")
-    assert said in rows[1].finding
-    assert mend in rows[1].mend
+    assert rows[2].finding.startswith("http://api.test/logs/: ")
+    assert said in rows[2].finding
+    assert mend in rows[2].mend
     assert failed(rows)
 
 
@@ -130,7 +133,7 @@ def test_what_concerns_the_account_is_one_row(fault: Fault, said: str, mend: str
 )
 def test_a_page_that_does_not_come(fault: Fault, said: str, mend: str) -> None:
     """One row for each app: the API's own words, and the mend beside them."""
-    rows = tried(fault)[1:-2]
+    rows = tried(fault)[2:-2]
     assert [(row.target, row.mark) for row in rows] == [
         ("app one", Mark.FAILED),
         ("app two", Mark.FAILED),
@@ -146,7 +149,7 @@ def test_a_filter_that_is_refused() -> None:
     assert row.target == "app one"
     assert row.finding.endswith("answered 400 Bad Request: Duplicate label key found: app")
     assert row.mend == "check the app's filters"
-    assert {row.target for row in rows[:-2]} == {"config", "app one", "app two"}
+    assert {row.target for row in rows[2:-2]} == {"app one", "app two"}
 
 
 def test_the_key_is_not_shown() -> None:

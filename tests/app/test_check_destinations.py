@@ -22,6 +22,7 @@ from bridge import settings
 from bridge.app.check import Mark, Row, check, failed
 from bridge.app.parts import World
 from bridge.clock import Clock, SystemClock
+from bridge.destinations.otlp_answer import NOT_REACHED
 from bridge.journal import Journal
 from bridge.payload import records_of, uid_of
 
@@ -132,7 +133,7 @@ def test_a_receiver_that_is_not_there(scheme: str) -> None:
     endpoint = f"{scheme}://127.0.0.1:{free_port()}"
     reached, promised = asyncio.run(tried({"type": "syslog", "endpoint": endpoint}))
     assert reached.mark is Mark.FAILED
-    assert reached.finding == f"no connection to {endpoint}: Connection refused"
+    assert reached.finding == f"no connection to {endpoint}: Connection refused ({NOT_REACHED})"
     assert promised.finding == (CONFIRMED if scheme.startswith("relp") else BEST_EFFORT)
 
 

@@ -1,9 +1,10 @@
-"""The metrics of a whole bridge, held against what really happened in its simulated world."""
+"""Metrics and spans of a whole bridge, held against what really happened in its simulated world."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from support.simulation import traffic
 from support.simulation.plan import KEY, BackendPlan, Life, Plan, Setup
 from support.simulation.traffic import NOON, Crowd
 from support.simulation.universe import Universe, journal_folder
+from support.spans import Span, spans
 
 from bridge import settings
 from bridge.app.bridge import Bridge
@@ -25,6 +27,7 @@ from bridge.simulator.faults import Faulty
 from bridge.simulator.logs_api import LogsApiConfig
 from bridge.simulator.store import Written
 from bridge.telemetry.registry import Registry
+from bridge.telemetry.tracing import MOST_KEPT, Tracing
 
 SETUP = Setup(apps=("app", "quiet"), backends=("first", "second"), page_size=1000, concurrency=4)
 random = Random(7)
@@ -51,10 +54,12 @@ class Overseen(Universe):
 
     seen: Scraped
     asked: _Counting
+    traced: Sequence[Span]
 
     def _world(self) -> World:
         self.registry = Registry(apps=SETUP.apps, destinations=SETUP.backends)
-        return replace(super()._world(), meter=self.registry)
+        self.tracing = Tracing(1.0)
+        return replace(super()._world(), meter=self.registry, tracer=self.tracing)
 
     def _transport(self, core: Faulty) -> httpx.AsyncBaseTransport:
         if core is not self.api:
@@ -70,6 +75,7 @@ class Overseen(Universe):
         await asyncio.sleep(LOOK_EVERY)
         self.seen = scrape(self.registry)
         assert self.registry.otlp()
+        self.traced = spans(self.tracing)
         watching.cancel()
         self.registry.close()
 
@@ -135,11 +141,38 @@ def test_the_counters_are_the_truth() -> None:
             assert seen["fal_log_bridge_backlog_age_seconds"][key] == 0
             assert seen["fal_log_bridge_dead_letters"][key] == 0
             assert seen["fal_log_bridge_destination_up"][key] == 1
+            assert seen["fal_log_bridge_destination_blocked"][key] == 0
+            assert seen["fal_log_bridge_destination_paused"][key] == 0
+            assert seen["fal_log_bridge_dead_letter_bytes"][key] == 0
             assert seen["fal_log_bridge_destination_acknowledged"][key] == 1
             assert 0 < seen["fal_log_bridge_delivery_latency_seconds_sum"][key] < 60
         assert seen["fal_log_bridge_journal_bytes"][()] == 0
         assert seen["fal_log_bridge_uptime_seconds"][()] >= 60
+        assert seen["fal_log_bridge_live"] == {(): 1}
+        assert seen["fal_log_bridge_reading_paused"] == {("app",): 0, ("quiet",): 0}
         assert 0 < seen["fal_log_bridge_position_age_seconds"][("app",)] < 16
+        _spans_are_true(world)
+
+
+def _spans_are_true(world: Overseen) -> None:
+    """Each request and each send is a span; what polls found is what was read."""
+    assert len(world.traced) < MOST_KEPT
+    named = {name: [s for s in world.traced if s.name == name] for name in ("poll", "request")}
+    asked = Counter((s.attributes["app"], s.attributes["status"]) for s in named["request"])
+    assert asked == world.asked.answers
+    read = sum(int(s.attributes["entries"]) for s in named["poll"])
+    assert read == sum(world.seen["fal_log_bridge_entries_read_total"].values())
+    sends = Counter(
+        (s.attributes["destination"], s.attributes["outcome"])
+        for s in world.traced
+        if s.name == "send"
+    )
+    assert sends == +Counter(world.seen["fal_log_bridge_sends_total"])
+    # A request belongs to the poll that makes it, of the same app.
+    apps = {s.span_id: s.attributes["app"] for s in named["poll"]}
+    finished = [s for s in named["request"] if s.parent in apps]
+    assert len(finished) >= len(named["request"]) - len(SETUP.apps) * 2
+    assert all(apps[s.parent] == s.attributes["app"] for s in finished)
 
 
 def test_trouble_shows() -> None:
@@ -171,11 +204,15 @@ def test_trouble_shows() -> None:
         sends = seen["fal_log_bridge_sends_total"]
         assert sends[("first", "retry")] == world.backends["first"].statuses[503] > 0
         assert seen["fal_log_bridge_destination_up"] == {("first",): 0, ("second",): 1}
+        assert seen["fal_log_bridge_destination_blocked"] == {("first",): 0, ("second",): 0}
         assert sends[("second", "too_large")] == world.backends["second"].statuses[413] > 0
         accepted = world.backends["second"].accepted
         assert world.dead["second"] == set(large)
         assert seen["fal_log_bridge_records_delivered_total"][("second",)] == accepted
         assert seen["fal_log_bridge_dead_letters"] == {("first",): 0, ("second",): 3}
+        assert seen["fal_log_bridge_dead_letter_bytes"][("first",)] == 0
+        room = seen["fal_log_bridge_dead_letters_max_bytes"][()]
+        assert 0 < seen["fal_log_bridge_dead_letter_bytes"][("second",)] < room
         assert seen["fal_log_bridge_journal_bytes"][()] > 0
 
 

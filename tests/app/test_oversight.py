@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from support.scraped import Scraped, scrape
 from support.virtual import VirtualClock, VirtualLoop, run_virtually
 
 from bridge import settings
@@ -21,6 +22,7 @@ from bridge.app.parts import World, build
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
 from bridge.destinations.otlp_http import OtlpHttp
+from bridge.journal.orders import Orders
 from bridge.journal.sqlite import SqliteJournal
 from bridge.model import SECOND, Filter, Outcome, Page, Query
 from bridge.payload import Request as Sent
@@ -44,12 +46,16 @@ Look = tuple[float, Health, Health]
 
 @dataclass
 class Stage:
-    """Two apps that write on, two backends; ``looks`` are time, liveness and readiness."""
+    """Two apps that write on, two backends; ``looks`` are time, liveness and readiness.
+
+    ``seen`` are the metrics as they were last while it ran.
+    """
 
     folder: Path
     answer: Callable[[LogsApiFake, Request], Answer] = LogsApiFake.answer
     max_bytes: int = 10**8
     looks: list[Look] = field(default_factory=list)
+    seen: Scraped = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock: Clock = VirtualClock(NOON)
@@ -115,6 +121,7 @@ class Stage:
     async def _look_on(self, oversight: Oversight) -> None:
         while not self.stop.is_set():
             self.look(oversight)
+            self.seen = scrape(self.registry)
             await asyncio.sleep(5)
 
     def answered(self, request: Request) -> Answer:
@@ -195,6 +202,7 @@ def test_a_request_that_never_ends_is_a_standstill(
     assert all(live.ok for at, live, _ in looks if at < 200)
     assert not any(live.ok for at, live, _ in looks[:-1] if at > 260)
     assert looks[-1][1].ok  # stopping: there is nothing to start anew
+    assert stage.seen["fal_log_bridge_live"] == {(): 0}
 
 
 def test_a_commit_that_never_ends_is_a_standstill(
@@ -299,6 +307,26 @@ def test_a_backend_that_is_down_is_no_standstill(stage: Stage, status: int, said
     assert looks[-2][2] == Health(
         ok=True, reasons=(f"destination second: {said}; the log says why",)
     )
+    assert stage.seen["fal_log_bridge_live"] == {(): 1}
+    assert stage.seen["fal_log_bridge_destination_up"] == {("first",): 1, ("second",): 0}
+    blocked = stage.seen["fal_log_bridge_destination_blocked"]
+    assert blocked == {("first",): 0, ("second",): said == "blocked"}
+
+
+def test_a_pause_is_no_standstill(stage: Stage) -> None:
+    """As a person asked, however long it lasts: nothing that anyone has to mend."""
+
+    def noted(_: Oversight) -> None:
+        with Orders.open(stage.config.journal.path) as orders:
+            orders.pause("second", paused=True)
+
+    looks = stage.play(600, noted=noted)
+    assert dead(looks) == {}
+    assert looks[-2][2] == Health(ok=True, reasons=("destination second: paused as asked",))
+    assert stage.seen["fal_log_bridge_destination_paused"] == {("first",): 0, ("second",): 1}
+    assert stage.seen["fal_log_bridge_destination_blocked"] == {("first",): 0, ("second",): 0}
+    assert stage.seen["fal_log_bridge_destination_up"] == {("first",): 1, ("second",): 0}
+    assert stage.seen["fal_log_bridge_backlog_records"][("second",)] > 0
 
 
 def test_no_backend_takes_anything(stage: Stage) -> None:
@@ -318,6 +346,9 @@ def test_a_full_journal_is_no_standstill(tmp_path: Path) -> None:
     looks = stage.play(HOUR / 2)
     stage.registry.close()
     assert dead(looks) == {}
+    assert stage.seen["fal_log_bridge_reading_paused"] == {("one",): 1, ("two",): 1}
+    taken = stage.seen["fal_log_bridge_journal_bytes"][()]
+    assert taken > 0.8 * stage.seen["fal_log_bridge_journal_max_bytes"][()]
 
 
 def test_the_status_is_the_command_s(stage: Stage) -> None:

@@ -67,8 +67,10 @@ def test_all_fine(cli: CommandLine, tmp_path: Path) -> None:
     code, out, err = cli("check", "--config", config(tmp_path))
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[:4] == [
+    journal = tmp_path / "journal.sqlite"
+    assert lines[:5] == [
         "✓ config: settings: valid; apps: 1, destinations: 1",
+        f"✓ journal: file: {journal}: will be made at the first start",
         "✓ app one: page: 100 entries",
         "✓ app one: order: newest first",
         "✓ app one: bounds: exclusive",
@@ -78,14 +80,14 @@ def test_all_fine(cli: CommandLine, tmp_path: Path) -> None:
         "(nothing is lost, only more requests are needed)"
     ) in lines
     assert "\x1b" not in out
-    assert not (tmp_path / "journal.sqlite").exists()
+    assert not journal.exists()
 
 
 def test_wrong_key(cli: CommandLine, tmp_path: Path) -> None:
     """One line with the API's words and the mend, exit code 1, and never the key."""
     code, out, err = cli("check", "--config", config(tmp_path, key="key-id:another-secret"))
     assert (code, err) == (1, "")
-    assert out.splitlines()[1] == (
+    assert out.splitlines()[2] == (
         "✗ fal: request: https://api.test/logs/: answered 401 Unauthorized: Authentication failed: "
         "the key is missing, unknown or revoked (check fal.key; a key with the scope READONLY may "
         "read logs)"

@@ -47,17 +47,20 @@ class GrpcReceiver:
         answer: Callable[[Call], Awaitable[bytes]],
         credentials: grpc.ServerCredentials | None = None,
         *options: tuple[str, Any],
+        method: str = METHOD,
     ) -> None:
+        """``method`` is the only one there is."""
         self.port = 0
         self._answer = answer
         self._credentials = credentials
         self._options = options
+        self._method = method
         self._server: aio.Server | None = None
 
     async def start(self) -> None:
         """Listen."""
         self._server = aio.server(options=self._options)
-        self._server.add_generic_rpc_handlers((_Handler(self._answer),))
+        self._server.add_generic_rpc_handlers((_Handler(self._answer, self._method),))
         address = f"127.0.0.1:{self.port}"
         self.port = (
             self._server.add_secure_port(address, self._credentials)
@@ -80,8 +83,9 @@ class GrpcReceiver:
 
 
 class _Handler(grpc.GenericRpcHandler):
-    def __init__(self, answer: Callable[[Call], Awaitable[bytes]]) -> None:
+    def __init__(self, answer: Callable[[Call], Awaitable[bytes]], method: str) -> None:
         self._answer = answer
+        self._method = method
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -90,6 +94,6 @@ class _Handler(grpc.GenericRpcHandler):
             metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
             return await self._answer(Call(body, metadata, context))
 
-        if handler_call_details.method != METHOD:
+        if handler_call_details.method != self._method:
             return None
         return grpc.unary_unary_rpc_method_handler(export)

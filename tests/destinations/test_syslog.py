@@ -21,6 +21,7 @@ from support.syslog_parser import parse
 
 from bridge.destinations.datagram import LARGEST
 from bridge.destinations.endpoint import Endpoint, parse_endpoint
+from bridge.destinations.otlp_answer import NOT_REACHED
 from bridge.destinations.rfc5424 import Layout
 from bridge.destinations.stream import Framing, framed
 from bridge.destinations.syslog import Syslog
@@ -252,7 +253,8 @@ def test_nobody_listens(scheme: str) -> None:
         return outcome
 
     assert asyncio.run(main()) == Outcome(
-        Verdict.RETRY, f"no connection to {scheme}://127.0.0.1:{port}: Connection refused"
+        Verdict.RETRY,
+        f"no connection to {scheme}://127.0.0.1:{port}: Connection refused ({NOT_REACHED})",
     )
 
 
@@ -269,7 +271,8 @@ def test_a_name_that_is_not_known(scheme: str, monkeypatch: pytest.MonkeyPatch) 
         return await to.send(request("a"))
 
     assert asyncio.run(main()) == Outcome(
-        Verdict.RETRY, f"no connection to {scheme}://nowhere.test:1: Name or service not known"
+        Verdict.RETRY,
+        f"no connection to {scheme}://nowhere.test:1: Name or service not known ({NOT_REACHED})",
     )
 
 

@@ -286,6 +286,10 @@ def test_variables_in_small_letters_are_told(loaded: Loaded) -> None:
         ("admin: {enabled: false, listen: h:1}", "admin: its other keys have no effect while"),
         ("telemetry: {endpoint: https://o.test, headers: {a: b}, interval: 1s}", None),
         ("telemetry: {endpoint: http://localhost:4318, headers: {a: b}}", None),
+        (
+            "telemetry: {endpoint: https://o.test, tls: {insecure_skip_verify: true}}",
+            "telemetry.tls.insecure_skip_verify: the backend's certificate is not checked",
+        ),
         ("telemetry: {interval: 1s}", "telemetry: its other keys have no effect without endpoint"),
         (
             "telemetry: {endpoint: http://o.test, headers: {a: b}}",
@@ -325,3 +329,33 @@ def test_an_impossible_timeout_is_shown_as_given(refused: Callable[..., str], wr
     text = MINIMAL.replace("destinations: [{name: out, type: console}]\n", "")
     message = refused(text, {**otlp, "OTEL_EXPORTER_OTLP_TIMEOUT": written})
     assert f"not '{written}'" in message or f"not {written}" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{endpoint: 'h:4317'}", "telemetry.endpoint (line 4): must be a URL such as"),
+        ("{endpoint: 'http://h?x'}", "must not have a query"),
+        ("{protocol: grpc, endpoint: 'http://h/v1'}", "must have no path with protocol grpc"),
+        ("{protocol: http/json}", "telemetry.protocol (line 4): must be 'http/protobuf' or 'grpc'"),
+        ("{endpoint: 'http://h', sampling_ratio: 2}", "sampling_ratio (line 4): must be less than"),
+        ("{endpoint: 'http://h', tls: {ca_file: /away}}", "cannot read the file: No such file"),
+        (
+            "{protocol: grpc, endpoint: h, tls: {insecure_skip_verify: true}}",
+            "insecure_skip_verify (line 4): is not for protocol grpc, which always checks",
+        ),
+    ],
+)
+def test_telemetry_that_cannot_be_sent(loaded: Loaded, text: str, said: str) -> None:
+    """It is told at the start, as of a destination."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(f"{MINIMAL}telemetry: {text}\n")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["h:4317", "http://localhost:4317", "https://h"])
+def test_telemetry_over_grpc(loaded: Loaded, endpoint: str) -> None:
+    """An endpoint as for any destination over gRPC."""
+    config = loaded(f"{MINIMAL}telemetry: {{protocol: grpc, endpoint: '{endpoint}'}}\n")
+    assert config.telemetry.endpoint == endpoint
+    assert config.warnings == ()

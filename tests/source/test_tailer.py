@@ -614,8 +614,8 @@ def test_an_app_that_shows_nothing_is_swept_durably_and_begins_where_it_began() 
     run_virtually(main())
 
 
-def test_a_new_app_that_shows_nothing_is_told_once() -> None:
-    """A misspelt app id looks just like a quiet app."""
+def test_an_app_that_never_showed_anything_is_told_once_a_start() -> None:
+    """A misspelt app id looks just like a quiet app, also to whoever starts it anew."""
 
     async def body(scene: Scene) -> None:
         tailer = scene.tailer()
@@ -625,5 +625,5 @@ def test_a_new_app_that_shows_nothing_is_told_once() -> None:
         await again.resume()
         await again.poll()
 
-    assert play(body).told(NothingShown) == [NothingShown]
+    assert play(body).told(NothingShown) == [NothingShown] * 2
     assert play(body, entries=[ago(60, "one")]).told(NothingShown) == []
