@@ -71,6 +71,7 @@ def test_what_is_not_known_is_named(render: Render, values: Values, place: str) 
     ("place", "value", "named"),
     [
         ("fal.existingSecret", "", "fal.existingSecret"),
+        ("config", None, "'config'"),
         ("config.apps", [], "config.apps"),
         ("config.destinations", [], "config.destinations"),
         ("config.destinations.0.type", "otpl", "'console', 'file', 'otlp', 'syslog'"),
@@ -151,6 +152,7 @@ def test_secrets_are_refused(render: Render, values: Values, place: str, value: 
         ("config.destinations.1.headers", {"Authorization": "Basic ${env:TOKEN}"}),
         ("config.destinations.1.headers", {"X-Scope-OrgID": "tenant", "dd-api-key": "${env:K}"}),
         ("config.destinations.1.endpoint", "${env:ENDPOINT}"),
+        ("config.admin", None),
     ],
 )
 def test_placeholders_pass(render: Render, values: Values, place: str, value: object) -> None:

@@ -42,7 +42,7 @@ def config_names() -> dict[str, Any]:
     schema = json_schema()
     top = _names(schema)
     for name, spec in schema["properties"].items():
-        top["properties"][name] |= {"type": spec.get("type", "object")}
+        top["properties"][name] |= {"type": [spec.get("type", "object"), "null"]}
     return {
         "description": "Written from the bridge's own JSON Schema: its keys, not their values.",
         "type": "object",
