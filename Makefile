@@ -20,10 +20,10 @@ SERVERS := $(VENV)/servers.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint types format bench servers lock clean
+.PHONY: help demo run test image-test chart-test lint types format bench servers lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUN) ## watch the bridge carry a simulated account's logs; needs no key
 	@$(BIN)/fal-log-bridge demo $(ARGS)
@@ -33,6 +33,12 @@ run: $(RUN) ## run the bridge (ARGS="--config my.yaml")
 
 test: $(DEV) ## run the tests
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS)
+
+image-test: $(SERVERS) ## build the container image and try it (as root; names what it needs)
+	$(BIN)/pytest --require-servers tests/image $(ARGS)
+
+chart-test: $(SERVERS) ## render the Helm chart and try it (ARGS=--update-golden takes its renders anew)
+	$(BIN)/pytest --require-servers tests/helm $(ARGS)
 
 lint: $(DEV) ## check style
 	$(BIN)/ruff check .

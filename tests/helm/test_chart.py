@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 from support.chart import CHART, EXAMPLES, changed, example
@@ -76,7 +75,7 @@ def test_manifests_are_valid(render: Render, name: str, *, newest: bool) -> None
     assert manifests
     for manifest in manifests:
         if schema := SCHEMAS.get(manifest["kind"]):
-            jsonschema.validate(manifest, schema)
+            importlib.import_module("jsonschema").validate(manifest, schema)
         else:
             validate(manifest, _versions()[newest], strict=True)
 

@@ -141,7 +141,11 @@ def test_demo(command: Command) -> None:
 
 def _by_signal(number: str) -> Stop:
     """Stop a container by a signal."""
-    return lambda name: _output([*PODMAN, "kill", "--signal", number, name]) and None
+
+    def stop(name: str) -> None:
+        _output([*PODMAN, "kill", "--signal", number, name])
+
+    return stop
 
 
 def _out_of_memory(name: str) -> None:
