@@ -37,7 +37,7 @@ test: $(DEV) ## run the tests
 image-test: $(SERVERS) ## build the container image and try it (as root; names what it needs)
 	$(BIN)/pytest --require-servers tests/image $(ARGS)
 
-chart-test: $(SERVERS) ## render the Helm chart and try it (ARGS=--update-golden takes its renders anew)
+chart-test: $(SERVERS) ## render the Helm chart and try it (ARGS=--update-golden: take it as it is)
 	$(BIN)/pytest --require-servers tests/helm $(ARGS)
 
 lint: $(DEV) ## check style

@@ -101,14 +101,31 @@ def test_unusable_value_is_named(
 @pytest.mark.parametrize(
     ("place", "value"),
     [
+        ("podLabels", {"a": "b"}),
+        ("extraContainers", [{"name": "x"}]),
+        ("networkPolicy.enabled", True),
+        ("serviceMonitor.enabled", True),
+    ],
+)
+def test_what_a_sidecar_cannot_do_is_named(render: Render, place: str, value: object) -> None:
+    """A value that would do nothing in another chart's pod is refused."""
+    with pytest.raises(Exception, match="the parent chart's") as caught:
+        render(changed(example("sidecar"), place, value))
+    assert f"{place}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
         ("fal.existingSecret", ""),
+        ("config.apps", []),
         ("config.destinations", []),
     ],
 )
 def test_what_comes_by_variables_is_enough(
     render: Render, values: Values, place: str, value: object
 ) -> None:
-    """The key and the backend may also come from variables that a Secret gives."""
+    """The key, the apps and the backend may also come from variables that a Secret gives."""
     assert render(changed(values, place, value) | {"extraEnvFrom": [{"secretRef": {"name": "x"}}]})
 
 

@@ -13,22 +13,39 @@
 {{- include "fal-log-bridge.checkEnvironment" . -}}
 {{- include "fal-log-bridge.checkAdmin" . -}}
 {{- include "fal-log-bridge.checkSecrets" . -}}
+{{- if .Values.sidecar.enabled -}}
+{{- include "fal-log-bridge.checkSidecar" . -}}
+{{- end -}}
 {{- if and .Values.persistence.existingClaim (not .Values.persistence.enabled) -}}
 {{- fail "persistence.existingClaim: is not used while persistence.enabled is false" -}}
 {{- end -}}
 {{- end }}
 
 {{- define "fal-log-bridge.checkConfig" -}}
-{{- if not .Values.config.apps -}}
+{{- $named := dict -}}
+{{- range .Values.extraEnv -}}
+{{- $_ := set $named .name true -}}
+{{- end -}}
+{{- if not (or .Values.config.apps $named.BRIDGE_APPS .Values.extraEnvFrom) -}}
 {{- fail "config.apps: name at least one app, or give one with only a name for the whole account" -}}
 {{- end -}}
-{{- $named := list -}}
-{{- range .Values.extraEnv -}}
-{{- $named = append $named .name -}}
-{{- end -}}
-{{- $otel := or (has "OTEL_EXPORTER_OTLP_ENDPOINT" $named) (has "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT" $named) -}}
-{{- if not (or .Values.config.destinations $otel .Values.extraEnvFrom) -}}
+{{- $otel := or $named.OTEL_EXPORTER_OTLP_ENDPOINT $named.OTEL_EXPORTER_OTLP_LOGS_ENDPOINT -}}
+{{- if not (or .Values.config.destinations $otel $named.BRIDGE_DESTINATIONS .Values.extraEnvFrom) -}}
 {{- fail "config.destinations: name at least one backend" -}}
+{{- end -}}
+{{- end }}
+
+{{/* In the pod of another chart, what is about the pod or its Service is that chart's. */}}
+{{- define "fal-log-bridge.checkSidecar" -}}
+{{- range list "podAnnotations" "podLabels" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" "imagePullSecrets" "initContainers" "extraContainers" -}}
+{{- if get $.Values . -}}
+{{- fail (printf "%s: the pod is the parent chart's while sidecar.enabled is true; say it there" .) -}}
+{{- end -}}
+{{- end -}}
+{{- range list "networkPolicy" "serviceMonitor" -}}
+{{- if (get $.Values .).enabled -}}
+{{- fail (printf "%s.enabled: the pod is the parent chart's while sidecar.enabled is true; say it there" .) -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 
