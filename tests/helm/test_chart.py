@@ -105,6 +105,16 @@ def test_lint(helm: Any, name: str) -> None:
     assert [found["error"] for found in report["messages"]] == ["icon is recommended"]
 
 
+def test_packaged_chart_is_the_same(helm: Any, chart: Any, texts: Texts, tmp_path: Path) -> None:
+    """What ``helm package`` puts into the archive is enough, the wrapped files too."""
+    values = example("everything")
+    with helm.Chart.load(chart.save(tmp_path)) as packaged:
+        found = packaged.render(values, name="prod", namespace="logging")
+    assert {name.partition("/")[2]: text for name, text in found.items() if text.strip()} == texts(
+        values
+    )
+
+
 def test_chart_is_of_this_version() -> None:
     """The chart installs the bridge it was tested with."""
     assert _about()["version"] == _about()["appVersion"] == bridge.__version__

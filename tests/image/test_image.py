@@ -172,7 +172,7 @@ def test_stopped_in_the_middle(command: Command, name: str, stop: Stop, code: in
 
 
 async def _stopped_in_the_middle(command: Command, name: str, stop: Stop, code: int) -> None:
-    ends = Ends(rate=20, page=50, delay=0.3)
+    ends = Ends(rate=20, page=25, delay=0.3)
     async with ends.served() as at:
         env = {
             "FAL_KEY": KEY,
