@@ -110,6 +110,11 @@ def test_from_another_chart_without_a_volume(parent: Callable[..., list[dict[str
     assert "secret" in volumes["certs"]
 
 
+def test_condition_of_another_chart(parent: Callable[..., list[dict[str, Any]]]) -> None:
+    """What its condition may read among our values is let through."""
+    assert len(parent(enabled=True)) == 3
+
+
 def test_mistake_in_another_chart_is_named(parent: Callable[..., list[dict[str, Any]]]) -> None:
     """The chart's schema counts there too."""
     with pytest.raises(Exception, match="'sidecars'"):

@@ -71,6 +71,7 @@ def test_what_is_not_known_is_named(render: Render, values: Values, place: str) 
     ("place", "value", "named"),
     [
         ("fal.existingSecret", "", "fal.existingSecret"),
+        ("enabled", False, "enabled: is for the condition of a parent chart"),
         ("config", None, "'config'"),
         ("config.apps", [], "config.apps"),
         ("config.destinations", [], "config.destinations"),

@@ -1,5 +1,8 @@
 {{/* What the schema cannot say, or not in words that help. */}}
 {{- define "fal-log-bridge.check" -}}
+{{- if and .Chart.IsRoot (hasKey .Values "enabled") -}}
+{{- fail "enabled: is for the condition of a parent chart, and says nothing here" -}}
+{{- end -}}
 {{- $config := .Values.config -}}
 {{- $given := or $config.apps $config.destinations -}}
 {{- if .Values.existingConfigMap -}}
