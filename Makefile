@@ -23,7 +23,7 @@ SERVERS := $(VENV)/servers.stamp
 .PHONY: help demo run test image-test chart-test lint types format bench servers lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUN) ## watch the bridge carry a simulated account's logs; needs no key
 	@$(BIN)/fal-log-bridge demo $(ARGS)

@@ -15,7 +15,7 @@ _SOMEONES_FOLDER = re.compile(r"(?<![\w.~-])/(?:home|Users|root|work)/\w")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 _HEADING = re.compile(r"^#+\s+(.*)$", re.MULTILINE)
 _FENCE = re.compile(r"^```(?:\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_MAKE = re.compile(r"\bmake ([a-z]+(?:-[a-z]+)*)\b")
+_MAKE = re.compile(r"\bmake ([a-z][a-z-]*)\b")
 _CODE = re.compile(r"`[^`\n]+`")
 _COMMAND = re.compile(r"^(?:\$ )?(?:\S+/)?fal-log-bridge((?: [a-z][a-z-]*)+)(?=\s|$)", re.MULTILINE)
 
