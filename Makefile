@@ -20,7 +20,7 @@ SERVERS := $(VENV)/servers.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test image-test chart-test lint types format bench servers lock clean
+.PHONY: help demo run test lint types format bench servers lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ run: $(RUN) ## run the bridge (ARGS="--config my.yaml")
 test: $(DEV) ## run the tests
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS)
 
+.PHONY: image-test chart-test
 image-test: $(SERVERS) ## build the container image and try it (as root; names what it needs)
 	$(BIN)/pytest --require-servers tests/image $(ARGS)
 
