@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from support.ends import until
+from support.rsyslog import free_port
 
 from bridge.simulator.otlp_backend import BackendConfig, OtlpBackend
 from bridge.simulator.server import serving
@@ -162,15 +164,15 @@ async def _it_carries_logs(services: dict[str, Any], folder: Path) -> None:
     )
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(serving(loki))
-        simulator = await _bridge(*services["simulator"]["command"], "--port", "0")
-        address = await _said(simulator.stdout, r"Simulated fal account on http://0\.0\.0\.0:(\d+)")
+        port = free_port()
+        simulator = await _bridge(*services["simulator"]["command"], "--port", str(port))
         service = services["bridge"]
         text = _mounts(service)["/etc/fal-log-bridge/config.yaml"].read_text("utf-8")
         assert _LOKI in text
         assert "http://simulator:9845" in text
         text = text.replace(_LOKI, backend)
         config = folder / "config.yaml"
-        config.write_text(text.replace("http://simulator:9845", f"http://127.0.0.1:{address}"))
+        config.write_text(text.replace("http://simulator:9845", f"http://127.0.0.1:{port}"))
         environment = {
             key: _interpolated(value, {}) for key, value in service["environment"].items()
         }
@@ -181,11 +183,11 @@ async def _it_carries_logs(services: dict[str, Any], folder: Path) -> None:
             BRIDGE_ADMIN__LISTEN="127.0.0.1:0",
             STATE_DIRECTORY=str(folder),
         )
-        await enough.wait()
-        for process in (bridge, simulator):
+        said = await until(enough, bridge)
+        for process, output in ((bridge, said), (simulator, simulator.communicate())):
             process.terminate()
-            output = b"".join(await process.communicate()).decode()
-            assert process.returncode == 0, output
+            told = await output
+            assert process.returncode == 0, told
     assert loki.uids.total() == len(loki.uids) >= _ENOUGH
     assert not loki.violations
 
@@ -198,12 +200,3 @@ async def _bridge(*arguments: str, **environment: str) -> asyncio.subprocess.Pro
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-
-
-async def _said(stream: asyncio.StreamReader | None, pattern: str) -> str:
-    """What a process says about itself, once it does."""
-    assert stream
-    async for line in stream:
-        if match := re.search(pattern, line.decode()):
-            return match[1]
-    raise AssertionError(f"nothing like {pattern}")

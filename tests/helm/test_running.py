@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from support.chart import changed
-from support.ends import KEY, Addresses, Ends
+from support.ends import KEY, Addresses, Ends, until
+from support.rsyslog import free_port
 
 pytestmark = [
     pytest.mark.server("helm_python"),
@@ -24,7 +24,7 @@ Manifests = list[dict[str, Any]]
 _SECRETS = {("fal", "key"): KEY, ("vendor", "token"): "a-token"}
 
 
-def _environment(container: Mapping[str, Any], config: Path) -> dict[str, str]:
+def _environment(container: Mapping[str, Any], config: Path, port: int) -> dict[str, str]:
     """The container's variables, Secrets looked up; paths and the port are this machine's."""
     found = {}
     for item in container["env"]:
@@ -32,7 +32,7 @@ def _environment(container: Mapping[str, Any], config: Path) -> dict[str, str]:
         found[item["name"]] = _SECRETS[secret["name"], secret["key"]] if secret else item["value"]
     assert found["BRIDGE_CONFIG"] == "/etc/fal-log-bridge/config.yaml"
     assert found["BRIDGE_ADMIN__LISTEN"] == "0.0.0.0:9846"
-    here = {"BRIDGE_CONFIG": str(config), "BRIDGE_ADMIN__LISTEN": "127.0.0.1:0"}
+    here = {"BRIDGE_CONFIG": str(config), "BRIDGE_ADMIN__LISTEN": f"127.0.0.1:{port}"}
     return {**found, **here, "STATE_DIRECTORY": str(config.parent)}
 
 
@@ -42,10 +42,12 @@ def _container(manifests: Manifests, kind: str) -> dict[str, Any]:
     return dict(pod["containers"][0])
 
 
-async def _started(container: Mapping[str, Any], config: Path) -> asyncio.subprocess.Process:
+async def _started(
+    container: Mapping[str, Any], config: Path, port: int
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bridge", *container.get("args", ["run"])),
-        env=_environment(container, config),
+        env=_environment(container, config, port),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -77,27 +79,19 @@ async def _pod_runs(
         manifests = render(_at(values, at))
         (text,) = [each["data"]["config.yaml"] for each in manifests if each["kind"] == "ConfigMap"]
         config.write_text(text, "utf-8")
-        check = await _started(_container(manifests, "Pod"), config)
+        port = free_port()
+        check = await _started(_container(manifests, "Pod"), config, port)
         said = b"".join(await check.communicate()).decode()
         assert check.returncode == 0, said
         assert KEY not in said
-        run = await _started(_container(manifests, "StatefulSet"), config)
-        assert run.stderr
-        lines = [json.loads(line) async for line in _until(run.stderr, "admin_listening")]
-        await ends.all.wait()
-        async with httpx.AsyncClient(base_url=f"http://{lines[-1]['address']}") as client:
+        run = await _started(_container(manifests, "StatefulSet"), config, port)
+        output = await until(ends.all, run)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             for path in ("/livez", "/readyz", "/metrics"):
                 assert (await client.get(path)).status_code == 200
         run.terminate()
-        await run.communicate()
-    assert run.returncode == 0
+        said = b"".join(await output).decode()
+    assert run.returncode == 0, said
+    assert KEY not in said
     # Two destinations, one backend.
     assert len(ends.backend.uids) == ends.written
-
-
-async def _until(stream: asyncio.StreamReader, event: str) -> Any:
-    """The lines of a log up to an event."""
-    async for line in stream:
-        yield line
-        if event in line.decode():
-            return

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from image.container import PODMAN
-from support.ends import KEY, Ends
+from support.ends import KEY, Ends, until
 
 import bridge
 
@@ -203,10 +203,7 @@ async def _run_until(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    said = asyncio.create_task(container.communicate())
-    arrived = asyncio.create_task(reached.wait())
-    await asyncio.wait({said, arrived}, return_when=asyncio.FIRST_COMPLETED)
-    assert arrived.done(), (await said)[0].decode()
+    said = await until(reached, container)
     await asyncio.to_thread(stop, name)
     output = (await said)[0].decode()
     assert KEY.partition(":")[2] not in output

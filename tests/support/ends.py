@@ -86,3 +86,20 @@ class Ends:
         self.first.set()
         if len(self.backend.uids) == self.written:
             self.all.set()
+
+
+async def until(
+    event: asyncio.Event, process: asyncio.subprocess.Process
+) -> asyncio.Task[tuple[bytes, bytes]]:
+    """Wait for what a process is to bring about; the task gives its output when it has ended.
+
+    Raises:
+        AssertionError: it ended before, and this is what it said.
+    """
+    said = asyncio.create_task(process.communicate())
+    reached = asyncio.create_task(event.wait())
+    await asyncio.wait({said, reached}, return_when=asyncio.FIRST_COMPLETED)
+    if not reached.done():
+        reached.cancel()
+        raise AssertionError(b"".join(filter(None, await said)).decode())
+    return said
