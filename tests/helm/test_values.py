@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ _SCHEMA = CHART / "values.schema.json"
 _FREE = {"podAnnotations", "podLabels", "nodeSelector", "labels", "annotations", "requests"}
 _FREE |= {"limits", "global"}
 _BEARER = "Bearer s3cret"
+_FOLDER = CHART.parents[1] / "config"
+_CONFIGS = sorted([*_FOLDER.glob("*.yaml"), *_FOLDER.glob("recipes/*.yaml")])
 
 
 def _defaults() -> Values:
@@ -176,6 +179,14 @@ def test_secrets_are_refused(render: Render, values: Values, place: str, value: 
 def test_placeholders_pass(render: Render, values: Values, place: str, value: object) -> None:
     """A placeholder without a default is no secret, and some headers never are."""
     assert render(changed(values, place, value))
+
+
+@pytest.mark.parametrize("path", _CONFIGS, ids=lambda path: path.stem)
+def test_every_example_is_a_config(render: Render, values: Values, path: Path) -> None:
+    """Every configuration that this project shows may be pasted under `config`."""
+    config = yaml.safe_load(path.read_text("utf-8"))
+    config.pop("admin", None)  # listens on loopback there
+    assert render(values | {"config": config})
 
 
 def test_no_secret_is_in_the_arguments(render: Render) -> None:
