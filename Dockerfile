@@ -15,17 +15,32 @@ RUN tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-di
     && tools/bin/pip --python /app/bin/python install --no-cache-dir --no-deps --no-index dist/*.whl
 
 FROM ${BASE_IMAGE}
+ARG BASE_IMAGE
+# Whoever publishes the image gives these two; docs/operations.md has the command.
+ARG VERSION=unknown
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="fal log bridge" \
       org.opencontainers.image.description="Delivers the logs of fal.ai apps to OpenTelemetry backends" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
+# python:slim brings a pip of its own, which nothing here runs.
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip*
 COPY --from=build /app /app
 # The one folder that is written, temporary files too; everything else may be read-only.
 COPY --from=build --chown=10001:10001 /build/state /var/lib/fal-log-bridge
+# In a container nobody would reach the admin server on loopback.
 ENV PATH=/app/bin:$PATH \
     HOME=/var/lib/fal-log-bridge \
     TMPDIR=/var/lib/fal-log-bridge \
-    STATE_DIRECTORY=/var/lib/fal-log-bridge
+    STATE_DIRECTORY=/var/lib/fal-log-bridge \
+    BRIDGE_ADMIN__LISTEN=0.0.0.0:9846
 USER 10001:10001
 VOLUME /var/lib/fal-log-bridge
+EXPOSE 9846
+# Asks where the server listens, by no proxy; 0.0.0.0 leads to this machine.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=1m --retries=3 \
+    CMD ["python3", "-ISc", "import http.client, os; asked = http.client.HTTPConnection(os.environ['BRIDGE_ADMIN__LISTEN'], timeout=4); asked.request('GET', '/livez'); raise SystemExit(asked.getresponse().status != 200)"]
 ENTRYPOINT ["fal-log-bridge"]
 CMD ["run"]

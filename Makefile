@@ -36,6 +36,13 @@ run: $(RUN) ## run the bridge (ARGS="--config my.yaml")
 test: $(DEV) ## run the tests
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS)
 
+.PHONY: image-test chart-test
+image-test: $(SERVERS) ## build the container image and try it (as root; names what it needs)
+	$(BIN)/pytest --require-servers tests/image $(ARGS)
+
+chart-test: $(SERVERS) ## render the Helm chart and try it (ARGS=--update-golden: take it as it is)
+	$(BIN)/pytest --require-servers tests/helm $(ARGS)
+
 lint: $(DEV) ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

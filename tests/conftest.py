@@ -3,6 +3,9 @@
 Such a test carries ``@pytest.mark.server("buildah", "kubernetes_validate", ...)``: programs or
 Python modules by name, or ``root``. Where one is missing the test is skipped, and the summary
 counts and names it. With ``--require-servers``, as ``.ci/run`` has it, a skip is a failure.
+
+Where tests compare with files that they can write themselves, ``--update-golden`` has them do it:
+then look at git.
 """
 
 from __future__ import annotations
@@ -24,13 +27,20 @@ _STRICT = "require_servers"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer ``--require-servers``."""
+    """Offer ``--require-servers`` and ``--update-golden``."""
     parser.addoption(
         "--require-servers",
         action="store_true",
         dest=_STRICT,
         help="fail a test that does not run because a server or a system package is missing",
     )
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether the golden files are to be written rather than compared."""
+    return bool(request.config.getoption("--update-golden"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -22,7 +22,7 @@ COMMANDS: Final = MappingProxyType(
     {
         "run": "Read the configured apps and deliver every entry.",
         "demo": "Watch the bridge at work on a simulated fal account.",
-        "simulate": "Serve a simulated fal account on loopback.",
+        "simulate": "Serve a simulated fal account.",
         "check": "Try the config, every app and every destination out.",
         "status": "Show where every app and every destination stands.",
         "tail": "Show entries as they come, straight from fal.",

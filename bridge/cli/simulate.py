@@ -1,4 +1,4 @@
-"""``fal-log-bridge simulate``: a simulated fal account on a loopback port."""
+"""``fal-log-bridge simulate``: a simulated fal account on a port."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ _EVERY: Final = 10
 def simulate(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free one.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")
     ] = 9845,
+    host: Annotated[
+        str, typer.Option(help="IPv4 address to listen on; 0.0.0.0 is all, as in a container.")
+    ] = "127.0.0.1",
     rate: Annotated[
         float, typer.Option(min=0.001, max=100_000, help="Entries written a second, by all apps.")
     ] = 5.0,
@@ -74,10 +77,10 @@ def simulate(
         ),
     ] = None,
 ) -> None:
-    """Serve a simulated fal account on loopback until Ctrl-C.
+    """Serve a simulated fal account until Ctrl-C.
 
     Several apps write believable logs; the Logs REST API and the Platform API show them as fal
-    would, both at the same address.
+    would, both at the same address. It is on loopback unless told otherwise.
 
     Example: fal-log-bridge simulate --rate 200 --app alpha --app beta
 
@@ -88,6 +91,7 @@ def simulate(
     rate_limit = RateLimit(requests_per_second) if requests_per_second else None
     plan = Plan(
         port=port,
+        host=host,
         rate=rate,
         apps=tuple(app or APPS),
         seed=seed,

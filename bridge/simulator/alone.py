@@ -67,6 +67,7 @@ class Plan:
     """
 
     port: int = 9845
+    host: str = "127.0.0.1"
     rate: float = 5.0
     apps: tuple[str, ...] = APPS
     seed: int = 1
@@ -101,7 +102,7 @@ async def run_alone(
     every second.
 
     Raises:
-        ConfigError: the port cannot be had.
+        ConfigError: the address cannot be had.
     """
     from bridge.simulator.server import serving  # noqa: PLC0415 - a web server, only when it runs
 
@@ -129,7 +130,7 @@ async def run_alone(
     if Trait.CROWD in plan.traits:
         for entry in crowd(account, trouble_at, CROWD):
             put(entry)
-    async with serving(core, plan.port) as url, asyncio.TaskGroup() as group:
+    async with serving(core, plan.port, plan.host) as url, asyncio.TaskGroup() as group:
         ready(url)
         tasks = (
             group.create_task(keep_writing(account, clock, put, since=now), name="account"),

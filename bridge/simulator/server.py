@@ -1,4 +1,4 @@
-"""A core on a loopback port: Starlette reads the request, uvicorn speaks HTTP/1.1.
+"""A core on a port: Starlette reads the request, uvicorn speaks HTTP/1.1.
 
 Broken connections are real: a dropped one is aborted without a byte of answer, a truncated one
 closes in the middle of a body whose ``Content-Length`` promised more.
@@ -101,13 +101,16 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(core: Core, port: int = 0) -> AsyncIterator[str]:
-    """Serve a core on loopback and yield its base URL; port 0 takes any free one.
+async def serving(core: Core, port: int = 0, host: str = LOOPBACK) -> AsyncIterator[str]:
+    """Serve a core, on loopback unless told otherwise; port 0 takes any free one.
+
+    Yields:
+        Its base URL.
 
     Raises:
-        ConfigError: the port cannot be had.
+        ConfigError: the address cannot be had.
     """
-    listener = _listener(port)
+    listener = _listener(host, port)
     application = Application(core)
     server = _Server(
         uvicorn.Config(
@@ -125,24 +128,24 @@ async def serving(core: Core, port: int = 0) -> AsyncIterator[str]:
     )
     task = asyncio.create_task(server.serve(sockets=[listener]), name="simulated server")
     try:
-        yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         application.closing.set()
         server.should_exit = True
         await task
 
 
-def _listener(port: int) -> socket.socket:
+def _listener(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((LOOPBACK, port))
+        listener.bind((host, port))
         listener.listen()  # connections wait here until the server takes them
     except OSError as error:
         listener.close()
         raise ConfigError(
             f"cannot listen: {error.strerror or error}",
-            where=f"{LOOPBACK}:{port}",
+            where=f"{host}:{port}",
             hint="choose another port, or 0 for any free one",
         ) from error
     return listener

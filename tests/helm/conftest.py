@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.chart import CHART, example
 
-_CHART = Path(__file__).parents[2] / "helm/fal-log-bridge"
+Manifests = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -22,33 +22,35 @@ def helm() -> Any:
 @pytest.fixture(scope="session")
 def chart(helm: Any) -> Iterator[Any]:
     """The loaded chart."""
-    with helm.Chart.load(_CHART) as loaded:
+    with helm.Chart.load(CHART) as loaded:
         yield loaded
-
-
-@pytest.fixture(scope="session")
-def chart_folder() -> Path:
-    """The chart's folder."""
-    return _CHART
 
 
 @pytest.fixture
 def values() -> dict[str, Any]:
     """The values of an ordinary release, to change at will."""
-    return dict(yaml.safe_load((_CHART / "ci/collector-values.yaml").read_text("utf-8")))
+    return example("ordinary")
 
 
 @pytest.fixture
-def render(chart: Any) -> Callable[[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Render a release to its manifests by kind; ``NOTES`` holds the text for people."""
+def texts(chart: Any) -> Callable[[dict[str, Any]], dict[str, str]]:
+    """Render a release to texts by template, without those that come to nothing."""
 
-    def manifests(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        rendered = chart.render(values, name="prod", namespace="logging")
-        notes = next(text for name, text in rendered.items() if name.endswith("NOTES.txt"))
-        texts = [text for name, text in rendered.items() if name.endswith(".yaml")]
-        found = [document for text in texts for document in yaml.safe_load_all(text)]
-        by_kind = {document["kind"]: document for document in found}
-        assert len(by_kind) == len(found)
-        return {**by_kind, "NOTES": {"text": notes}}
+    def rendered(values: dict[str, Any]) -> dict[str, str]:
+        found = chart.render(values, name="prod", namespace="logging")
+        return {name.partition("/")[2]: text for name, text in found.items() if text.strip()}
+
+    return rendered
+
+
+@pytest.fixture
+def render(
+    texts: Callable[[dict[str, Any]], dict[str, str]],
+) -> Callable[[dict[str, Any]], Manifests]:
+    """Render a release to its manifests."""
+
+    def manifests(values: dict[str, Any]) -> Manifests:
+        found = [text for name, text in texts(values).items() if name.endswith(".yaml")]
+        return [each for text in found for each in yaml.safe_load_all(text) if each]
 
     return manifests

@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import pytest
+from image import container
 
-# What a restricted pod security policy asks for, and less memory than anyone would give.
-_STRICT = (
-    *("--network", "host", "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"),
-    *("--read-only", "--read-only-tmpfs=false", "--memory", "128m"),
-    *("--user", "10001", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-)
+Command = Callable[..., Sequence[str]]
 
 
 @pytest.fixture(scope="session")
 def image() -> Iterator[str]:
-    """The image's name; it is gone afterwards."""
+    """The image's name; it is gone afterwards, and what it was built on."""
     tag = f"localhost/fal-log-bridge:{uuid.uuid4().hex[:12]}"
-    build = Path(__file__).with_name("build.py")
-    subprocess.run([sys.executable, build, tag], check=True)
+    container.build(tag)
     yield tag
-    subprocess.run(
-        ["podman", "rmi", "--force", tag, f"{tag}-base"], check=True, capture_output=True
-    )
+    _podman("rmi", "--force", tag, f"{tag}-base")
 
 
 @pytest.fixture
-def command(image: str) -> Iterator[Callable[..., Sequence[str]]]:
-    """Make the command that runs the image under a name: ``command("run", env={...})``."""
-    name = f"bridge-{uuid.uuid4().hex[:12]}"
-    podman = ("podman", "--cgroup-manager", "cgroupfs", "--runtime", "runc")
+def name() -> str:
+    """The name of the test's container."""
+    return f"bridge-{uuid.uuid4().hex[:12]}"
 
-    def make(*args: str, env: dict[str, str] | None = None, entrypoint: str = "") -> Sequence[str]:
+
+@pytest.fixture
+def command(image: str, name: str) -> Iterator[Command]:
+    """Make the command that runs the image: ``command("run", env={...}, network="host")``.
+
+    The test's containers, one after the other, share a volume.
+    """
+
+    def make(
+        *args: str, env: dict[str, str] | None = None, entrypoint: str = "", network: str = "none"
+    ) -> Sequence[str]:
         options = [f"--env={key}={value}" for key, value in (env or {}).items()]
         if entrypoint:
             options.append(f"--entrypoint={entrypoint}")
-        return [*podman, "run", "--rm", "--name", name, *_STRICT, *options, image, *args]
+        options += ["--name", name, "--network", network, f"--volume={name}:{container.STATE}"]
+        options += ["--oom-score-adj", "1000"]  # who goes first when a test fills its memory
+        return container.run(image, *args, options=options)
 
     yield make
-    subprocess.run(["podman", "rm", "--force", "--ignore", name], check=True, capture_output=True)
+    _podman("rm", "--force", "--ignore", name)
+    _podman("volume", "rm", "--force", name)
+
+
+def _podman(*args: str) -> None:
+    subprocess.run([*container.PODMAN, *args], check=True, capture_output=True)

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
+from image.container import PODMAN
+from support.ends import KEY, Ends, until
 
 import bridge
-from bridge.clock import SystemClock
-from bridge.model import SECOND
-from bridge.simulator.account import Account
-from bridge.simulator.logs_api import LogsApiConfig, LogsApiFake
-from bridge.simulator.otlp_backend import OtlpBackend
-from bridge.simulator.server import serving
 
 Command = Callable[..., Sequence[str]]
+Stop = Callable[[str], None]
 
 pytestmark = [
     pytest.mark.server("buildah", "podman", "runc", "mmdebstrap", "root"),
@@ -35,6 +33,20 @@ done
 id -u
 """
 
+_LARGEST = 100_000_000
+"""Bytes that the image may add to its base; docs/operations.md says how many it does."""
+
+# Fills the memory that a container may have until the process that it was made for is gone.
+_HOG = """
+import os, sys
+pid, group = sys.argv[1:]
+with open(f"{group}/cgroup.procs", "w") as file:
+    file.write(str(os.getpid()))
+held = []
+while os.path.exists(f"/proc/{pid}") and "Z" not in open(f"/proc/{pid}/stat").read().split()[2]:
+    held.append(bytearray(os.urandom(1 << 20)))
+"""
+
 
 def _output(command: Sequence[str]) -> str:
     done = subprocess.run(
@@ -44,9 +56,30 @@ def _output(command: Sequence[str]) -> str:
     return done.stdout
 
 
+def _inspected(name: str, kind: str = "container") -> dict[str, Any]:
+    """What podman knows of a container or an image."""
+    (found,) = json.loads(_output([*PODMAN, kind, "inspect", name]))
+    return dict(found)
+
+
 def test_version(command: Command) -> None:
     """The image holds this version."""
     assert bridge.__version__ in _output(command("--version"))
+
+
+def test_labels(image: str) -> None:
+    """The image says what it is, in the words of the OCI."""
+    labels = _inspected(image, "image")["Config"]["Labels"]
+    told = {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
+    assert told["version"] == bridge.__version__
+    assert told["licenses"] == "Apache-2.0"
+    assert {"title", "description", "revision", "base.name"} <= told.keys()
+
+
+def test_size(image: str) -> None:
+    """What the image adds to its base stays small."""
+    added = _inspected(image, "image")["Size"] - _inspected(f"{image}-base", "image")["Size"]
+    assert added < _LARGEST
 
 
 def test_schema(command: Command) -> None:
@@ -66,6 +99,29 @@ def test_no_build_tools_are_left(command: Command) -> None:
     names = _output(tools).split()
     assert "bridge" in names
     assert not [name for name in names if re.match(r"pip\b|setuptools|wheel|hatchling", name)]
+    find = "for tool in pip pip3 cc gcc make git; do command -v $tool; done; true"
+    assert _output(command("-c", find, entrypoint="/bin/sh")) == ""
+
+
+def test_health(command: Command, name: str) -> None:
+    """It listens on every address, and the image's own health check finds it alive.
+
+    There is neither network nor backend here: waiting for them is no reason to be restarted.
+    """
+    env = {"FAL_KEY": KEY, "BRIDGE_APPS": "*", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    # A proxy is no way to this container itself.
+    env["http_proxy"] = "http://127.0.0.1:1"
+    check = [*PODMAN, "healthcheck", "run", name]
+    started = [*PODMAN, "exec", name, "cat", "/proc/net/tcp"]
+    with subprocess.Popen(command("run", env=env), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = next(line for line in process.stderr if "admin_listening" in line)
+        assert "http://0.0.0.0:9846" in said
+        assert "00000000:2676 00000000:0000 0A" in _output(started)
+        assert subprocess.run(check, check=False, timeout=60).returncode == 0
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def test_demo(command: Command) -> None:
@@ -79,47 +135,76 @@ def test_demo(command: Command) -> None:
     assert written == delivered != "0"
 
 
-def test_run_until_stopped(command: Command) -> None:
-    """Configured by environment variables alone, it delivers what there is; SIGTERM ends it, 0."""
-    asyncio.run(asyncio.wait_for(_run_until_stopped(command), timeout=120))
+def _by_signal(number: str) -> Stop:
+    """Stop a container by a signal."""
+
+    def stop(name: str) -> None:
+        _output([*PODMAN, "kill", "--signal", number, name])
+
+    return stop
 
 
-async def _run_until_stopped(command: Command) -> None:
-    clock = SystemClock()
-    api = LogsApiFake(clock, LogsApiConfig(key="an-id:a-secret"))
-    now = clock.now()
-    account = Account(seed=1, start=now - 60 * SECOND, rate=5, late=0)
-    written = list(account.entries_between(0, now))
-    api.add(*written)
-    all_here = asyncio.Event()
-    backend = OtlpBackend(
-        on_record=lambda _: _set_when(len(backend.uids) == len(written), all_here)
-    )
-    async with AsyncExitStack() as stack:
+def _out_of_memory(name: str) -> None:
+    """Have the kernel kill the container's process: something else fills its memory."""
+    pid = str(_inspected(name)["State"]["Pid"])
+    groups = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    paths = {kind: path for _, kind, path in groups}
+    old = "/sys/fs/cgroup/memory" + paths.get("memory", "")
+    group = old if "memory" in paths else "/sys/fs/cgroup" + paths[""]
+    subprocess.run([sys.executable, "-c", _HOG, pid, group], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        pytest.param(_by_signal("TERM"), 0, id="SIGTERM"),
+        pytest.param(_by_signal("KILL"), 137, id="SIGKILL"),
+        pytest.param(_out_of_memory, 137, id="out-of-memory"),
+    ],
+)
+def test_stopped_in_the_middle(command: Command, name: str, stop: Stop, code: int) -> None:
+    """However it ends, the next one on the same volume goes on: nothing is lost.
+
+    Configured by environment variables alone. At SIGTERM it finishes what is in flight and leaves
+    with 0, and then nothing is sent twice either.
+    """
+    asyncio.run(asyncio.wait_for(_stopped_in_the_middle(command, name, stop, code), timeout=240))
+
+
+async def _stopped_in_the_middle(command: Command, name: str, stop: Stop, code: int) -> None:
+    ends = Ends(rate=20, page=25, delay=0.3)
+    async with ends.served() as at:
         env = {
-            "FAL_KEY": "an-id:a-secret",
+            "FAL_KEY": KEY,
             "BRIDGE_APPS": "*",
-            "BRIDGE_FAL__BASE_URL": await stack.enter_async_context(serving(api)),
-            "OTEL_EXPORTER_OTLP_ENDPOINT": await stack.enter_async_context(serving(backend)),
+            "BRIDGE_FAL__BASE_URL": at.api,
+            "BRIDGE_ADMIN__LISTEN": "127.0.0.1:0",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": at.backend,
         }
-        container = await asyncio.create_subprocess_exec(
-            *command("run", env=env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        said = asyncio.create_task(container.communicate())
-        arrived = asyncio.create_task(all_here.wait())
-        await asyncio.wait({said, arrived}, return_when=asyncio.FIRST_COMPLETED)
-        assert arrived.done(), (await said)[0].decode()
-        container.send_signal(signal.SIGTERM)  # podman passes it on
-        output = (await said)[0].decode()
-    assert container.returncode == 0, output
-    assert backend.uids.total() == len(backend.uids) == len(written) > 0
-    assert not backend.violations
-    assert "a-secret" not in output
+        arguments = command("run", env=env, network="host")
+        assert await _run_until(arguments, name, ends.first, stop) == code
+        assert 0 < len(ends.backend.uids) < ends.written
+        ends.write()
+        assert await _run_until(arguments, name, ends.all, _by_signal("TERM")) == 0
+    uids = ends.backend.uids
+    assert len(uids) == ends.written
+    if code == 0:
+        assert uids.total() == len(uids)
+    assert not ends.backend.violations
 
 
-def _set_when(condition: bool, event: asyncio.Event) -> None:
-    if condition:
-        event.set()
+async def _run_until(
+    arguments: Sequence[str], name: str, reached: asyncio.Event, stop: Stop
+) -> int | None:
+    """Run a container up to an event, then stop it; the exit code."""
+    container = await asyncio.create_subprocess_exec(
+        *arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    said = await until(reached, container)
+    await asyncio.to_thread(stop, name)
+    output = (await said)[0].decode()
+    assert KEY.partition(":")[2] not in output
+    return container.returncode

@@ -162,6 +162,18 @@ def test_many_clients_at_once() -> None:
     assert texts == [f"POST /{n} ()  {n}" for n in range(50)]
 
 
+def test_all_addresses_of_a_machine() -> None:
+    """As a container needs it."""
+
+    async def run() -> str:
+        async with serving(Echo(), host="0.0.0.0") as url, httpx.AsyncClient() as client:
+            assert url.startswith("http://0.0.0.0:")
+            port = url.rpartition(":")[2]
+            return (await client.post(f"http://127.0.0.1:{port}/a", content="b")).text
+
+    assert asyncio.run(run()) == "POST /a ()  b"
+
+
 def test_a_taken_port_is_a_clear_error() -> None:
     """It names the place and a way out."""
 

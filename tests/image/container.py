@@ -1,23 +1,47 @@
-"""Build the container image without an engine: ``python tests/image/build.py TAG``, as root.
+"""Build the container image and run it, without an engine or an image registry, as root.
 
-The base is a bare Debian with Python, made on the spot, so that no image registry is needed. The
-build installs with the pip that this machine is set up with: its configuration, read when the
-build runs, and the certificates and folders that it names are mounted, never copied, into it.
+    python tests/image/container.py build TAG
+    python tests/image/container.py run TAG [ARGUMENT...]
+
+The base is a bare Debian with Python, made on the spot. The build installs with the pip that this
+machine is set up with: its configuration, read when the build runs, and the certificates and
+folders that it names are mounted, never copied, into it.
+
+It runs as strictly as a cluster would have it, on the machine's own network and with this
+environment's variables of the bridge. A volume named ``fal-log-bridge`` holds the journal.
 """
 
 from __future__ import annotations
 
 import ast
+import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from bridge import __version__
 
 _PROJECT = Path(__file__).parents[2]
 _SUITE = "bookworm"
 _BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_OURS = re.compile(r"(FAL|BRIDGE|OTEL)_\w+")
+
+# Without systemd there are no timers for health checks; they are asked for by hand.
+PODMAN = (
+    *("env", "DISABLE_HC_SYSTEMD=true"),
+    *("podman", "--cgroup-manager", "cgroupfs", "--runtime", "runc"),
+)
+# What a restricted pod security policy asks for, and less memory than anyone would give.
+_STRICT = (
+    *("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"),
+    *("--read-only", "--read-only-tmpfs=false", "--memory", "128m"),
+    *("--user", "10001", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+)
+STATE = "/var/lib/fal-log-bridge"
 
 
 def build(tag: str) -> None:
@@ -29,27 +53,40 @@ def build(tag: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = _base(f"{tag}-base", Path(folder))
         mounts = [f"--volume={source}:{target}:ro" for source, target in _mounts(Path(folder))]
-        _run(
+        _done(
             *("buildah", "bud", "--format", "docker", "--isolation", "chroot"),
             *("--network", "host", "--pull=never", f"--build-arg=BASE_IMAGE={base}"),
+            f"--build-arg=VERSION={__version__}",
             *mounts,
             *("--tag", tag, str(_PROJECT)),
         )
 
 
+def run(tag: str, *args: str, options: Sequence[str] = ()) -> list[str]:
+    """The command that runs the image strictly; ``options`` are podman's and may add to it."""
+    return [*PODMAN, "run", "--rm", *_STRICT, *options, tag, *args]
+
+
+def _run_here(tag: str, *args: str) -> int:
+    """Run it in the foreground; the exit code."""
+    variables = [f"--env={name}" for name in os.environ if _OURS.fullmatch(name)]
+    options = ("--network=host", f"--volume=fal-log-bridge:{STATE}", *variables)
+    return subprocess.call(run(tag, *args, options=options))
+
+
 def _base(tag: str, folder: Path) -> str:
     """An image of a minimal Debian with Python 3.11."""
     archive = folder / "base.tar"
-    _run(
+    _done(
         *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={_BASE_PACKAGES}"),
         *(_SUITE, str(archive)),
     )
-    container = _run("buildah", "from", "scratch")
+    container = _done("buildah", "from", "scratch")
     try:
-        _run("buildah", "add", container, str(archive), "/")
-        _run("buildah", "commit", "--format", "docker", container, tag)
+        _done("buildah", "add", container, str(archive), "/")
+        _done("buildah", "commit", "--format", "docker", container, tag)
     finally:
-        _run("buildah", "rm", container)
+        _done("buildah", "rm", container)
     return tag
 
 
@@ -71,7 +108,7 @@ def _mounts(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 def _pip_settings() -> Iterator[tuple[str, str]]:
     """Pip's settings from its files and from the environment, which wins, for any command."""
-    listing = _run(sys.executable, "-m", "pip", "config", "list").splitlines()
+    listing = _done(sys.executable, "-m", "pip", "config", "list").splitlines()
     for line in sorted(listing, key=lambda line: line.startswith(":env:")):
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
@@ -79,7 +116,7 @@ def _pip_settings() -> Iterator[tuple[str, str]]:
             yield key, str(ast.literal_eval(value))
 
 
-def _run(*command: str) -> str:
+def _done(*command: str) -> str:
     """Run one step; what it said is shown only if it fails."""
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
@@ -91,4 +128,10 @@ def _run(*command: str) -> str:
 
 
 if __name__ == "__main__":
-    build(sys.argv[1])
+    match sys.argv[1:]:
+        case ["build", name]:
+            build(name)
+        case ["run", name, *rest]:
+            sys.exit(_run_here(name, *rest))
+        case _:
+            sys.exit(__doc__)

@@ -1,0 +1,215 @@
+"""The chart's values: mistakes are refused by name, secrets are kept out of the manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.chart import CHART, changed, config_names, example
+
+Values = dict[str, Any]
+Render = Callable[[Values], list[dict[str, Any]]]
+
+pytestmark = [
+    pytest.mark.server("helm_python"),
+    pytest.mark.xdist_group("chart"),
+]
+
+_SCHEMA = CHART / "values.schema.json"
+_FREE = {"podAnnotations", "podLabels", "nodeSelector", "labels", "annotations", "requests"}
+_FREE |= {"limits", "global"}
+_BEARER = "Bearer s3cret"
+_FOLDER = CHART.parents[1] / "config"
+_CONFIGS = sorted([*_FOLDER.glob("*.yaml"), *_FOLDER.glob("recipes/*.yaml")])
+
+
+def _defaults() -> Values:
+    return dict(yaml.safe_load((CHART / "values.yaml").read_text("utf-8")))
+
+
+def _keys(values: Values, above: tuple[str, ...] = ()) -> Iterator[str]:
+    """The dotted path of every key that the chart names itself."""
+    for key, value in values.items():
+        yield ".".join([*above, key])
+        if isinstance(value, dict) and key not in _FREE:
+            yield from _keys(value, (*above, key))
+
+
+@pytest.mark.parametrize("place", list(_keys(_defaults())))
+def test_misspelt_value_is_named(render: Render, values: Values, place: str) -> None:
+    """Every key, at every depth, is refused by its name if it has a letter too many."""
+    with pytest.raises(Exception, match="additional properties") as caught:
+        render(changed(values, f"{place}x", "anything"))
+    assert f"'{place.rpartition('.')[2]}x'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "replicaCount",
+        "extraEnv.0.valuefrom",
+        "extraEnv.0.valueFrom.secretRef",
+        "config.destination",
+        "config.apps.0.appid",
+        "config.apps.0.shape.drop.0.mesage",
+        "config.poll.intervall",
+        "config.destinations.0.end_point",
+        "config.destinations.0.tls.ca",
+        "config.destinations.0.facility",
+    ],
+)
+def test_what_is_not_known_is_named(render: Render, values: Values, place: str) -> None:
+    """So is what never was a value, and within `config` what the bridge itself does not know."""
+    values["config"]["apps"][0]["shape"] = {"drop": [{"message": "x"}]}
+    with pytest.raises(Exception, match="additional properties") as caught:
+        render(changed(values, place, "anything"))
+    assert f"'{place.rpartition('.')[2]}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ("fal.existingSecret", "", "fal.existingSecret"),
+        ("enabled", False, "enabled: is for the condition of a parent chart"),
+        ("config", None, "'config'"),
+        ("config.apps", [], "config.apps"),
+        ("config.destinations", [], "config.destinations"),
+        ("config.destinations.0.type", "otpl", "'console', 'file', 'otlp', 'syslog'"),
+        ("config.admin", {"listen": "127.0.0.1:9846"}, "config.admin.listen"),
+        ("config.admin", {"listen": "0.0.0.0:0"}, "config.admin.listen"),
+        ("config.admin", {"enabled": False}, "config.admin.enabled"),
+        ("existingConfigMap", "mine", "config and existingConfigMap"),
+        ("persistence", {"enabled": False, "existingClaim": "mine"}, "persistence.existingClaim"),
+        ("persistence.size", "lots", "persistence/size"),
+        ("image.digest", "sha256:1", "image/digest"),
+        ("terminationGracePeriodSeconds", "soon", "terminationGracePeriodSeconds"),
+        ("fsGroup", 0, "fsGroup"),
+        ("extraEnv.0", {"name": "BRIDGE_ADMIN__LISTEN", "value": ":1"}, "config.admin.listen"),
+        ("extraEnv.0", {"name": "BRIDGE_CONFIG", "value": "/x"}, "BRIDGE_CONFIG"),
+        ("extraEnv.0", {"name": "FAL_KEY", "valueFrom": {}}, "fal.existingSecret"),
+    ],
+)
+def test_unusable_value_is_named(
+    render: Render, values: Values, place: str, value: object, named: str
+) -> None:
+    """A value that cannot work is refused before anything is installed."""
+    with pytest.raises(Exception, match=r"(?s).+") as caught:
+        render(changed(values, place, value))
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("podLabels", {"a": "b"}),
+        ("extraContainers", [{"name": "x"}]),
+        ("networkPolicy.enabled", True),
+        ("serviceMonitor.enabled", True),
+    ],
+)
+def test_what_a_sidecar_cannot_do_is_named(render: Render, place: str, value: object) -> None:
+    """A value that would do nothing in another chart's pod is refused."""
+    with pytest.raises(Exception, match="the parent chart's") as caught:
+        render(changed(example("sidecar"), place, value))
+    assert f"{place}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("fal.existingSecret", ""),
+        ("config.apps", []),
+        ("config.destinations", []),
+    ],
+)
+def test_what_comes_by_variables_is_enough(
+    render: Render, values: Values, place: str, value: object
+) -> None:
+    """The key, the apps and the backend may also come from variables that a Secret gives."""
+    assert render(changed(values, place, value) | {"extraEnvFrom": [{"secretRef": {"name": "x"}}]})
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("config.fal", {"key": "id:s3cret"}),
+        ("config.fal", {"key": "${env:FAL_KEY:-id:s3cret}"}),
+        ("config.fal", {"base_url": "https://me:s3cret@fal.example.com"}),
+        ("config.admin", {"token": "s3cret"}),
+        ("config.telemetry", {"headers": {"x-any": _BEARER}}),
+        ("config.destinations.1.headers", {"Authorization": _BEARER}),
+        ("config.destinations.1.headers", {"Authorization": "Bearer s3cret${env:REST}"}),
+        ("config.destinations.1.headers", {"Authorization": "Bearer ${env:A:-s3cret}"}),
+        ("config.destinations.1.headers", {"dd-api-key": "s3cret"}),
+        ("config.destinations.1.headers", {"x-honeycomb-team": "s3cret"}),
+        ("config.destinations.1.endpoint", "https://me:s3cret@example.com"),
+        ("extraEnv.0", {"name": "OTEL_EXPORTER_OTLP_HEADERS", "value": "a=s3cret"}),
+        ("extraEnv.0", {"name": "BRIDGE_ADMIN__TOKEN", "value": "s3cret"}),
+    ],
+)
+def test_secrets_are_refused(render: Render, values: Values, place: str, value: Any) -> None:
+    """What is secret and stands there in clear is refused, naming the place and not the secret."""
+    with pytest.raises(Exception, match=r"does not belong into a (ConfigMap|manifest)") as caught:
+        render(changed(values, place, value))
+    # The secret stands in one string of the value; the path to it is told.
+    named = (
+        place if isinstance(value, str) or place == "extraEnv.0" else f"{place}.{next(iter(value))}"
+    )
+    assert named in str(caught.value).replace("[", ".").replace("]", "")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("config.fal", {"key": "${env:FAL_KEY}"}),
+        ("config.fal", {"key": "${env:ID}:${env:SECRET}"}),
+        ("config.fal", {"key_file": "/secrets/fal"}),
+        ("config.admin", {"token": "${file:/secrets/admin}"}),
+        ("config.destinations.1.headers", {"Authorization": "Basic ${env:TOKEN}"}),
+        ("config.destinations.1.headers", {"X-Scope-OrgID": "tenant", "dd-api-key": "${env:K}"}),
+        ("config.destinations.1.endpoint", "${env:ENDPOINT}"),
+        ("config.admin", None),
+    ],
+)
+def test_placeholders_pass(render: Render, values: Values, place: str, value: object) -> None:
+    """A placeholder without a default is no secret, and some headers never are."""
+    assert render(changed(values, place, value))
+
+
+@pytest.mark.parametrize("path", _CONFIGS, ids=lambda path: path.stem)
+def test_every_example_is_a_config(render: Render, values: Values, path: Path) -> None:
+    """Every configuration that this project shows may be pasted under `config`."""
+    config = yaml.safe_load(path.read_text("utf-8"))
+    config.pop("admin", None)  # listens on loopback there
+    assert render(values | {"config": config})
+
+
+def test_no_secret_is_in_the_arguments(render: Render) -> None:
+    """The bridge gets no arguments, ``helm test`` the name of its command."""
+    for manifest in render(example("everything")):
+        spec = manifest.get("spec", {})
+        pod = spec if manifest["kind"] == "Pod" else spec.get("template", {}).get("spec", {})
+        for container in pod.get("containers", []):
+            if container["name"] in {"bridge", "check"}:
+                assert container.get("args", []) in ([], ["check"])
+                assert "command" not in container
+
+
+def test_schema_knows_every_default(chart: Any) -> None:
+    """Every default has its place in the schema, and the schema none without a default."""
+    schema = json.loads(_SCHEMA.read_text("utf-8"))
+    assert schema["properties"].keys() - {"global", "enabled"} == chart.values.keys()
+
+
+def test_schema_knows_the_bridges_keys(*, update_golden: bool) -> None:
+    """`config` has the keys that the bridge knows; ``make chart-test ARGS=--update-golden``."""
+    schema = json.loads(_SCHEMA.read_text("utf-8"))
+    if update_golden:
+        schema["$defs"]["bridge"] = config_names()
+        _SCHEMA.write_text(json.dumps(schema, indent=2) + "\n", "utf-8")
+    assert schema["$defs"]["bridge"] == config_names()

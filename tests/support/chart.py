@@ -1,0 +1,85 @@
+"""The Helm chart as tests see it: its folder, its example values, what it knows of the settings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bridge.settings.reference import json_schema
+
+CHART = Path(__file__).parents[2] / "helm/fal-log-bridge"
+EXAMPLES = {
+    path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.glob("ci/*-values.yaml"))
+}
+_AT = "#/$defs/bridge"
+
+
+def example(name: str) -> dict[str, Any]:
+    """The values of one of the chart's examples."""
+    return dict(yaml.safe_load(EXAMPLES[name].read_text("utf-8")))
+
+
+def changed(values: Mapping[str, Any], dotted: str, value: object) -> dict[str, Any]:
+    """A copy with one value changed; list items are addressed by number."""
+    copied = copy.deepcopy(dict(values))
+    *path, last = dotted.split(".")
+    target: Any = copied
+    for step in path:
+        target = target[int(step)] if step.isdigit() else target.setdefault(step, {})
+    target[int(last) if last.isdigit() else last] = value
+    return copied
+
+
+def config_names() -> dict[str, Any]:
+    """What the chart's schema says about `config`: the bridge's keys, and nothing of their values.
+
+    A placeholder may stand for any value, so that only the bridge can judge them.
+    """
+    schema = json_schema()
+    top = _names(schema)
+    for name, spec in schema["properties"].items():
+        top["properties"][name] |= {"type": [spec.get("type", "object"), "null"]}
+    return {
+        "description": "Written from the bridge's own JSON Schema: its keys, not their values.",
+        "type": "object",
+        **top,
+        "$defs": {name: _names(spec) for name, spec in schema["$defs"].items()},
+    }
+
+
+def _names(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema less everything but the names of keys."""
+    if ref := spec.get("$ref"):
+        return {"$ref": ref.replace("#", _AT, 1)}
+    if mapping := spec.get("discriminator", {}).get("mapping"):
+        return _by_type(mapping)
+    named: dict[str, Any] = {}
+    if "properties" in spec:
+        named["additionalProperties"] = False
+        named["properties"] = {name: _names(each) for name, each in spec["properties"].items()}
+    if "items" in spec:
+        named["items"] = _names(spec["items"])
+    # Of alternatives one is an object or a list at the most; the others are plain values.
+    for each in spec.get("anyOf", ()):
+        named |= _names(each)
+    return named
+
+
+def _by_type(mapping: Mapping[str, str]) -> dict[str, Any]:
+    """A destination: its keys are those of its type."""
+    return {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": sorted(mapping)}},
+        "allOf": [
+            {
+                "if": {"properties": {"type": {"const": kind}}},
+                "then": {"$ref": ref.replace("#", _AT, 1)},
+            }
+            for kind, ref in sorted(mapping.items())
+        ],
+    }
