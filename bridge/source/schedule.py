@@ -30,6 +30,15 @@ class Pace:
         self._next = self._interval if flowed else min(self._longest, self._next * 1.5)
         return self._next
 
+    @property
+    def slow(self) -> bool:
+        """Whether polls are further apart than while entries flow."""
+        return self._next > self._interval
+
+    def hasten(self) -> None:
+        """Something is there to be read: begin again with the shortest pause."""
+        self._next = self._interval
+
 
 class Looks:
     """When to read everything that is stamped ahead of time once more: seldom if that is dear."""

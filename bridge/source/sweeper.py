@@ -149,7 +149,10 @@ class Sweeper:
         """Read the oldest slice of a window again and journal what is missing."""
         readable, gap = self._progress.gaps.readable(window)
         if gap is not None:
-            self._skip(window.floor, gap.ceiling)
+            now = self._time.now()
+            await self._progress.turn_sweeps(
+                lambda sweeps: sweeps.covered(window.floor, gap.ceiling, now)
+            )
         if readable is None:
             return
         began = self._clock.monotonic()
@@ -160,26 +163,26 @@ class Sweeper:
             late = [max(0, at - one.tick) / SECOND for one in stored.added]
             self._late.found(len(late), max(late))
             self._meter.late(self._app, late)
-            self._progress.sweeps = self._progress.sweeps.extended(piece.floor, at)
+            await self._progress.turn_sweeps(lambda sweeps: sweeps.extended(piece.floor, at))
 
     async def _walked(self, window: Slice, patience: float) -> tuple[Slice, Walk, list[Gap]]:
         """The oldest slice of a window that a few pages show, read."""
         slicer = Slicer(window, density=self._progress.density, target=self._target)
-        piece = slicer.next(self._reader.grain) or window
+        piece = slicer.next(self._reader.learned.grain) or window
         while True:
             anchor = await self._anchor(piece)
             floor = piece.floor if anchor is None else anchor.tick
             walk = self._reader.walk(floor, piece.ceiling, anchor)
-            most = None if piece.narrowest(self._reader.grain) else _PAGES
+            most = None if piece.narrowest(self._reader.learned.grain) else _PAGES
             gaps = await self._reader.read(walk, most_pages=most, patience=patience)
             if gaps is not None:
                 return piece, walk, gaps
-            piece = piece.parts(self._reader.grain)[0]
+            piece = piece.parts(self._reader.learned.grain)[0]
 
     @property
     def _target(self) -> int:
         limit = self._reader.limit.value
-        return _PAGES_WANTED * (min(limit, self._reader.largest_page) or limit)
+        return _PAGES_WANTED * (min(limit, self._reader.learned.largest_page) or limit)
 
     async def _anchor(self, piece: Slice) -> Anchor | None:
         """Known entries below a slice, unless the way down leads through what the API fails for."""
@@ -202,7 +205,3 @@ class Sweeper:
             await self._progress.store(None, piece, ReadKind.SWEEP, gaps=[gap], began=now)
             self._failing.over()
             self._trouble.over()
-
-    def _skip(self, floor: Tick, ceiling: Tick) -> None:
-        sweeps = self._progress.sweeps
-        self._progress.sweeps = sweeps.covered(floor, ceiling, self._time.now())
