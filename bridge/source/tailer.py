@@ -269,8 +269,10 @@ class Tailer:
 
     async def _keep_looking(self) -> None:
         while True:
+            began = self._clock.monotonic()
             await self.look()
-            await self._woken.within(self._clock, self._pace.after(flowed=self._flowed))
+            took = self._clock.monotonic() - began
+            await self._woken.within(self._clock, self._pace.after(took, flowed=self._flowed))
 
     async def _keep_sweeping(self) -> None:
         """A round after each look that went well, so never while the app is in trouble."""
