@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: measure the whole, its stages, catching up, or all of it."""
+"""``python -m benchmarks``: measure the whole, its stages, catching up and live accounts.
+
+``curve`` takes long, and is measured only by name.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import catch_up, whole
+from benchmarks import catch_up, curve, live, whole
 from benchmarks.processes import BenchmarkFailed
 
 
@@ -20,6 +23,8 @@ def main() -> None:
             else None
         )
         caught_up = catch_up.measure(given.entries) if given.part in (None, "catch-up") else None
+        seen = live.measure() if given.part in (None, "live") else None
+        points = curve.measure() if given.part == "curve" else None
         # Only now: what this process holds counts into the memory of those it starts.
         from benchmarks import stages  # noqa: PLC0415
         from benchmarks.report import Report  # noqa: PLC0415
@@ -27,7 +32,7 @@ def main() -> None:
         costs = stages.measure(given.entries) if given.part in (None, "stages") else None
     except BenchmarkFailed as error:
         sys.exit(f"benchmark failed: {error}")
-    report = Report(measured, costs, caught_up)
+    report = Report(measured, costs, caught_up, seen, points)
     report.show()
     if given.json is not None:
         report.write(given.json)
@@ -36,7 +41,10 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "part", nargs="?", choices=("stages", "whole", "catch-up"), help="only this part"
+        "part",
+        nargs="?",
+        choices=("stages", "whole", "catch-up", "live", "curve"),
+        help="only this part",
     )
     parser.add_argument("--entries", type=int, default=100_000, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")

@@ -34,10 +34,15 @@ _WORDS: Final = tuple(_TEXT.split())
 T = TypeVar("T")
 
 
-def entries(count: int, begin: Tick) -> Iterator[tuple[Tick, bytes]]:
-    """Entries as JSON, oldest first, with their times: none before ``begin``."""
+def app_names(count: int) -> list[str]:
+    """So many apps; one is `APP`."""
+    return [APP, *(f"{APP}-{number}" for number in range(1, count))]
+
+
+def entries(count: int, begin: Tick, app: str = APP) -> Iterator[tuple[Tick, bytes]]:
+    """An app's entries as JSON, oldest first, with their times: none before ``begin``."""
     random = Random(count)
-    jobs = [_job(random) for _ in range(_JOBS)]
+    jobs = [_job(random, app) for _ in range(_JOBS)]
     tick = begin
     for number in range(count):
         if random.random() >= _TIES:
@@ -63,11 +68,19 @@ class Timeline(Generic[T]):
         return self._items[max(low, high - limit) : high][::-1]
 
 
-def _job(random: Random) -> dict[str, str]:
+def line(app: str, tick: Tick, number: int) -> tuple[Tick, bytes]:
+    """One entry of an app at a time, of about the same size as the others, as JSON."""
+    random = Random(number)
+    message = f"[{number}] {' '.join(random.choices(_WORDS, k=14))}"
+    raw = _entry(_job(Random(app), app), tick, "INFO", message, random)
+    return tick, json.dumps(raw, separators=(",", ":")).encode()
+
+
+def _job(random: Random, app: str) -> dict[str, str]:
     """The labels that all entries of one job share."""
     job = _uuid(random)
     return {
-        "app": APP,
+        "app": app,
         "app_id": _uuid(random),
         "fal_endpoint": "/v1/generate",
         "fal_env": "prod",
@@ -90,7 +103,7 @@ def _entry(
         "timestamp": moment,
         "level": level,
         "message": message,
-        "app": APP,
+        "app": job["app"],
         "revision": job["app_id"],
         "labels": {
             **job,

@@ -12,12 +12,15 @@ import gc
 import gzip
 import json
 import time
+from collections.abc import Mapping, Sequence
+from heapq import merge
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from benchmarks.corpus import APP, Timeline, entries
+from benchmarks.corpus import Timeline, app_names, entries
+from benchmarks.scenes import SCENES
 from bridge.model import Tick
 from bridge.timestamps import parse_tick
 
@@ -40,17 +43,25 @@ class Fake(Protocol):
 
 
 class LogsApi:
-    """``POST /logs/``: exclusive bounds, newest first, 100 entries unless asked otherwise."""
+    """``POST /logs/``: exclusive bounds, newest first, 100 entries unless asked otherwise.
+
+    An entry is visible from its own time on.
+    """
 
     content_type = "application/json"
 
-    def __init__(self, count: int, begin: Tick, delay: float) -> None:
-        """Answers take ``delay`` seconds."""
-        shown = list(entries(count, begin))
+    def __init__(self, shown: Mapping[str, Sequence[tuple[Tick, bytes]]], delay: float) -> None:
+        """Entries by app, each app's in order of time; answers take ``delay`` seconds."""
         self._delay = delay
-        self._tally = {"entries": count, "bytes": sum(len(text) for _, text in shown)}
-        self._tally |= {"requests": 0, "served": 0}
-        self._timeline = Timeline(shown)
+        everything = sorted(merge(*shown.values()))
+        self._tally = {
+            "entries": len(everything),
+            "bytes": sum(len(text) for _, text in everything),
+            "requests": 0,
+            "served": 0,
+        }
+        self._apps = {app: Timeline(entries) for app, entries in shown.items()}
+        self._account = Timeline(everything)
 
     def post(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[HTTPStatus, bytes]:
         """One page."""
@@ -58,10 +69,12 @@ class LogsApi:
             return HTTPStatus.UNAUTHORIZED, b'{"detail": "wrong key"}'
         query = dict(parse_qsl(urlsplit(request.path).query))
         since, until = parse_tick(query.get("since")), parse_tick(query.get("until"))
-        if since is None or query.get("app_id", APP) != APP or json.loads(body) != {}:
+        timeline = self._apps.get(query["app_id"]) if "app_id" in query else self._account
+        if since is None or timeline is None or json.loads(body) != {}:
             return HTTPStatus.UNPROCESSABLE_ENTITY, b'{"detail": "not a query of this benchmark"}'
         limit = int(query.get("limit", _DEFAULT_LIMIT))
-        page = self._timeline.newest(since, until, limit)
+        now = time.time_ns() // 1_000
+        page = timeline.newest(since, now if until is None else min(until, now), limit)
         self._tally["requests"] += 1
         self._tally["served"] += len(page)
         time.sleep(self._delay)
@@ -77,25 +90,41 @@ class Sink:
 
     content_type = "application/x-protobuf"
 
-    def __init__(self) -> None:
-        self._bodies: list[tuple[bool, bytes]] = []
+    def __init__(self, since: Tick) -> None:
+        """Latencies are those of the entries from ``since`` on."""
+        self._since = since
+        self._bodies: list[tuple[float, bool, bytes]] = []
 
     def post(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[HTTPStatus, bytes]:
         """Accept; an empty ``ExportLogsServiceResponse`` is no bytes at all."""
-        self._bodies.append((request.headers["Content-Encoding"] == "gzip", body))
+        zipped = request.headers["Content-Encoding"] == "gzip"
+        self._bodies.append((time.time(), zipped, body))
         return HTTPStatus.OK, b""
 
     def tally(self) -> dict[str, int]:
-        """Records, and how many of them differ by body and by uid; decodes everything."""
+        """Records, and how many of them differ by body and by uid; decodes everything.
+
+        The latency of an entry, in ms, is from its time to its arrival.
+        """
         from bridge.payload import records_of, uid_of  # noqa: PLC0415 - keeps the start quick
 
-        records, texts, uids = 0, set(), set()
-        for zipped, body in self._bodies:
+        records, texts, uids, late = 0, set(), set(), []
+        for at, zipped, body in self._bodies:
             for _, _, record in records_of(gzip.decompress(body) if zipped else body):
                 records += 1
                 texts.add(record.body.string_value)
                 uids.add(uid_of(record))
-        return {"records": records, "bodies": len(texts), "uids": len(uids)}
+                if record.time_unix_nano >= self._since * 1_000:
+                    late.append(round(at * 1e3 - record.time_unix_nano / 1e6))
+        late.sort()
+        shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+        latency = (
+            {n: late[min(len(late) - 1, int(len(late) * q))] for n, q in shares.items()}
+            if (late)
+            else {}
+        )
+        counts = {"records": records, "bodies": len(texts), "uids": len(uids), "live": len(late)}
+        return counts | latency
 
 
 def serve(fake: Fake) -> None:
@@ -142,10 +171,23 @@ def main() -> None:
     api = kinds.add_parser("api")
     api.add_argument("--entries", type=int, required=True)
     api.add_argument("--begin", type=int, required=True)
+    api.add_argument("--apps", type=int, default=1)
     api.add_argument("--delay", type=float, default=0.0)
-    kinds.add_parser("sink")
+    live = kinds.add_parser("scene")
+    live.add_argument("--name", choices=SCENES, required=True)
+    live.add_argument("--begin", type=int, required=True)
+    sink = kinds.add_parser("sink")
+    sink.add_argument("--since", type=int, default=0)
     given = parser.parse_args()
-    serve(LogsApi(given.entries, given.begin, given.delay) if given.kind == "api" else Sink())
+    if given.kind == "api":
+        share = given.entries // given.apps
+        shown = {app: list(entries(share, given.begin, app)) for app in app_names(given.apps)}
+        serve(LogsApi(shown, given.delay))
+    elif given.kind == "scene":
+        scene = SCENES[given.name]
+        serve(LogsApi(scene.written(given.begin), scene.delay))
+    else:
+        serve(Sink(given.since))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.catch_up import DELAY, CaughtUp
+from benchmarks.curve import Point
+from benchmarks.live import Seen
 from benchmarks.stages import Cost
 from benchmarks.whole import Measured, Result
 
@@ -25,6 +27,8 @@ class Report:
     whole: Measured | None
     stages: Mapping[str, Cost] | None
     catch_up: Sequence[CaughtUp] | None
+    live: Sequence[Seen] | None
+    curve: Sequence[Point] | None
 
     def show(self) -> None:
         """Print the tables."""
@@ -35,6 +39,10 @@ class Report:
             console.print(_stages_table(self.stages))
         if self.catch_up is not None:
             console.print(_catch_up_table(self.catch_up))
+        if self.live is not None:
+            console.print(_live_table(self.live))
+        if self.curve is not None:
+            console.print(_curve_table(self.curve))
 
     def write(self, file: Path) -> None:
         """Write everything as JSON, each peer with the bridge's share of its CPU."""
@@ -105,4 +113,29 @@ def _catch_up_table(runs: Sequence[CaughtUp]) -> Table:
         speed = runs[0].seconds / one.seconds
         row = (f"{one.seconds:.1f}", f"{speed:.1f}", f"{one.requests:,}", f"{one.served:.2f}")
         table.add_row(str(one.concurrency), *row)
+    return table
+
+
+def _live_table(scenes: Sequence[Seen]) -> Table:
+    table = Table(
+        title="Live accounts: seconds from an entry's time to its arrival",
+        caption="core: share of one. requests: a second, to the API. From exec to exit.",
+        box=SIMPLE,
+    )
+    for name in ("", "entries", "p50", "p99", "slowest", "core", "requests", "MiB", "lost"):
+        table.add_column(name, justify="right" if name else "left")
+    for one in scenes:
+        latencies = (f"{seconds:.2f}" for seconds in (one.p50, one.p99, one.slowest))
+        costs = (f"{one.core:.1%}", f"{one.asked:.1f}", f"{one.peak_mib:.0f}", f"{one.lost:,}")
+        table.add_row(one.title, f"{one.entries:,}", *latencies, *costs)
+    return table
+
+
+def _curve_table(points: Sequence[Point]) -> Table:
+    table = Table(title="The bridge by backlog and by apps", box=SIMPLE)
+    for name in ("apps", "entries", "CPU µs/entry", "MiB"):
+        table.add_column(name, justify="right")
+    for one in points:
+        costs = (f"{one.cpu_us:.1f}", f"{one.peak_mib:.0f}")
+        table.add_row(f"{one.apps:,}", f"{one.entries:,}", *costs)
     return table

@@ -20,6 +20,7 @@ from bridge.errors import JournalError
 from bridge.journal import Journal
 from bridge.model import SECOND
 from bridge.source.account import Account
+from bridge.source.scout import Scout
 from bridge.source.tailer import Tailer
 from bridge.telemetry import Emit
 from bridge.telemetry.service import HungUp, InternalError, Progress
@@ -46,6 +47,7 @@ class Bridge:
         files: Sequence[File],
         sending: Sequence[Metered],
         silences: Silences,
+        scout: Scout,
         account: Account,
         journal: Journal,
         clock: Clock,
@@ -60,6 +62,7 @@ class Bridge:
         self._clock = clock
         self._emit = emit
         self._files = files
+        self._scout = scout
         self._unread: set[str] = set()
 
     def hang_up(self) -> None:
@@ -80,6 +83,7 @@ class Bridge:
             watching = [
                 group.create_task(self._report_progress()),
                 group.create_task(self.silences.run()),
+                group.create_task(self._keep("scout", self._scout.run)),
             ]
             await stop.wait()
             await _cancelled([*reading, *watching])

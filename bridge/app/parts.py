@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from random import Random
@@ -32,12 +32,13 @@ from bridge.journal.sqlite import SqliteJournal
 from bridge.mapping import Mapper
 from bridge.mapping.severity import INFO, severity_number
 from bridge.mapping.shaping import Drop, Mask, Rules, Sample, preset_masks
-from bridge.model import SECOND
+from bridge.model import SECOND, Filter
 from bridge.patterns import Pattern
 from bridge.source.account import Account
 from bridge.source.limiter import Limiter
 from bridge.source.platform import PlatformApi
 from bridge.source.rest import RestApi
+from bridge.source.scout import Scout
 from bridge.source.tailer import AppSpec, Tailer
 from bridge.source.traits import Traits
 from bridge.telemetry import Emit
@@ -127,6 +128,7 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
             clock=world.clock,
             emit=world.emit,
         ),
+        scout=scout_of(config, tailers, account, world),
         account=account,
         journal=journal,
         clock=world.clock,
@@ -212,6 +214,32 @@ def tailer_of(
         emit=world.emit,
         meter=world.meter,
         tracer=world.tracer,
+    )
+
+
+def scout_of(
+    config: settings.Settings, tailers: Sequence[Tailer], account: Account, world: World
+) -> Scout:
+    """What wakes the apps that are read whole, by the names that entries have of them.
+
+    Not where filters pass over much of an app, since most of what wakes it would be none of its
+    business; nor with the platform API, whose entries may name an app otherwise than its queries.
+    """
+    sleepers = [
+        (app.filter.app_id, tailer)
+        for app, tailer in zip(config.apps, tailers, strict=True)
+        if app.filter.app_id is not None
+        and app.filter == Filter(app.filter.app_id, traceback=app.filter.traceback)
+        and config.fal.api == "rest"
+    ]
+    return Scout(
+        sleepers,
+        account=account,
+        interval=config.poll.interval,
+        max_interval=config.poll.max_interval,
+        page_size=config.poll.page_size,
+        clock=world.clock,
+        random=world.random,
     )
 
 

@@ -108,7 +108,7 @@ class _Following:
         pace = Pace(interval=poll.interval, max_interval=poll.max_interval)
         flowed = await follower.look()
         while self.asked.follow:
-            await clock.sleep(pace.after(flowed=flowed))
+            await clock.sleep(pace.after(0.0, flowed=flowed))
             flowed = await follower.look()
 
     async def _follower(self, app: settings.App) -> Follower:

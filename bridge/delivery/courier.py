@@ -13,7 +13,6 @@ from bridge.clock import Clock
 from bridge.delivery.gate import Gate, NothingToSend, Sending
 from bridge.delivery.joining import Joining
 from bridge.delivery.keeper import Keeper
-from bridge.delivery.pulse import Pulse
 from bridge.delivery.rejections import Answer, Step, decide
 from bridge.delivery.retry import Backoff
 from bridge.delivery.selection import Selection
@@ -24,6 +23,7 @@ from bridge.delivery.trust import Trust
 from bridge.delivery.witness import Witness
 from bridge.destinations import Destination
 from bridge.model import DeadLetter, Outcome, Verdict
+from bridge.pulse import Pulse
 from bridge.telemetry import Emit
 from bridge.telemetry.delivering import (
     DeadLetterDelivered,

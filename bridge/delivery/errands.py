@@ -11,10 +11,10 @@ from bridge.delivery.courier import Courier
 from bridge.delivery.gate import Gate
 from bridge.delivery.insist import Insistent
 from bridge.delivery.keeper import Keeper
-from bridge.delivery.pulse import Pulse
 from bridge.delivery.slots import Slots
 from bridge.journal import Journal
 from bridge.model import DeadLetter
+from bridge.pulse import Pulse
 from bridge.telemetry.delivering import WishesNotRead
 
 EVERY: Final = 5.0

@@ -16,7 +16,6 @@ from bridge.delivery.gate import Gate, Trouble
 from bridge.delivery.insist import Insistent
 from bridge.delivery.joining import Joining
 from bridge.delivery.keeper import Keeper
-from bridge.delivery.pulse import Pulse
 from bridge.delivery.selection import EVERYTHING, Selection
 from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece
@@ -24,6 +23,7 @@ from bridge.destinations import Destination
 from bridge.journal import Journal
 from bridge.model import Batch, Verdict
 from bridge.payload import Request
+from bridge.pulse import Pulse
 from bridge.telemetry import Emit
 from bridge.telemetry.delivering import BatchesNotRead
 

@@ -9,10 +9,10 @@ from random import Random
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.delivery.pulse import Pulse
 from bridge.delivery.rejections import REFUSALS, Answer
 from bridge.delivery.retry import Backoff, asked
 from bridge.model import Outcome, Tick, Verdict
+from bridge.pulse import Pulse
 from bridge.telemetry import Emit
 from bridge.telemetry.delivering import (
     DestinationBlocked,

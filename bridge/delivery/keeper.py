@@ -10,11 +10,11 @@ from bridge.clock import Clock
 from bridge.delivery.gate import Trouble
 from bridge.delivery.inflight import InFlight
 from bridge.delivery.insist import Insistent
-from bridge.delivery.pulse import Pulse
 from bridge.delivery.retry import doubling
 from bridge.errors import DeadLettersFull
 from bridge.journal import Journal
 from bridge.model import DeadLetter, Verdict
+from bridge.pulse import Pulse
 from bridge.telemetry import Emit
 from bridge.telemetry.delivering import (
     BatchesNotRead,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bridge.delivery.pulse import Pulse
+from bridge.pulse import Pulse
 
 
 class Slots:

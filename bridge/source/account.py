@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from bridge.clock import Clock
@@ -42,7 +43,6 @@ class Account:
     ) -> None:
         self.time = ServerClock(clock)
         self.requests = 0
-        self._sent: dict[str, float] = {}
         self._api = api
         self._limiter = limiter
         self._clock = clock
@@ -61,22 +61,30 @@ class Account:
         """How many requests wait for their turn."""
         return self._limiter.waiting
 
-    def waits(self, app: str) -> bool:
-        """Whether a request of the app waits for its turn."""
-        return self._limiter.waits(app)
+    def prefer(self, app: str) -> None:
+        """Let the app's next request go ahead of others: something of it waits to be read."""
+        self._limiter.prefer(app)
 
-    def sent(self, app: str) -> float:
-        """The monotonic moment of the app's last request; none yet is long ago."""
-        return self._sent.get(app, 0.0)
+    async def page(
+        self,
+        app: str,
+        query: Query,
+        *,
+        troubled: bool,
+        begun: Callable[[], None] = lambda: None,
+    ) -> Page:
+        """Fetch one page for an app when its turn comes; ``begun`` is called when it has come.
 
-    async def page(self, app: str, query: Query, *, troubled: bool) -> Page:
-        """Fetch one page for an app when its turn comes; ``troubled`` after a failure of its own.
+        ``troubled`` after a failure of its own. What asks for new entries goes before what asks
+        for old ones.
 
         Raises:
             ApiError: no usable page; the limiter has been told of a 429 or a refused key.
         """
-        async with self._limiter.slot(app, troubled=troubled):
-            sent = self._sent[app] = self._clock.monotonic()
+        past = query.until is not None
+        async with self._limiter.slot(app, troubled=troubled, past=past):
+            begun()
+            sent = self._clock.monotonic()
             self.requests += 1
             try:
                 page = await self._counted(app, query)

@@ -90,7 +90,9 @@ class Backlog:
         line: deque[_Job] = deque()
         try:
             while True:
-                while len(line) < self._width and (piece := slicer.next(self._reader.grain)):
+                while len(line) < self._width and (
+                    piece := slicer.next(self._reader.learned.grain)
+                ):
                     line.append(_Job(piece))
                 if not line:
                     return
@@ -105,7 +107,7 @@ class Backlog:
                     slicer.too_dense(job.window)
                     parts = [
                         _Job(part, suspect=outcome.fails)
-                        for part in job.window.parts(self._reader.grain)
+                        for part in job.window.parts(self._reader.learned.grain)
                     ]
                     line.extendleft(reversed(parts))
         finally:
@@ -131,7 +133,7 @@ class Backlog:
         )
         while True:
             walk = self._reader.walk(window.floor, window.ceiling, anchor, below=below)
-            most = None if window.narrowest(self._reader.grain) else _SLICE_PAGES
+            most = None if window.narrowest(self._reader.learned.grain) else _SLICE_PAGES
             try:
                 gaps = await self._reader.read(walk, most_pages=most, patience=patience)
             except ApiError as error:

@@ -1,9 +1,11 @@
 """One budget of requests for the whole account, shared fairly between its apps.
 
 A request waits for its turn: at most ``concurrency`` are under way, starts are spaced to
-``requests_per_second`` (with up to a second's worth at once after a pause), and of the apps that
-wait the one served longest ago goes first, so that one app's backlog never starves another. Apps
-in trouble share half of the places, so that requests that hang do not take them all.
+``requests_per_second`` (with up to a second's worth at once after a pause). What is known to wait
+at the API goes first, then looks at the present, then reads of the past; of four turns each of the
+three has one in which it goes first, so that nothing is starved where the budget is short. Of the
+apps that wait alike, the one served longest ago goes first. Apps in trouble share half of the
+places, so that requests that hang do not take them all.
 When the server throttles, all starts are held back and the budget is lowered for a while; when
 the key is refused, one request at a time finds out whether it is good again.
 """
@@ -11,9 +13,11 @@ the key is refused, one request at a time finds out whether it is good again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final
 
@@ -27,12 +31,73 @@ _RECOVERY: Final = 1.02
 _SOON: Final = 1e-6  # less than a timer can tell
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class _Kind(Enum):
+    PREFERRED = auto()
+    PRESENT = auto()
+    PAST = auto()
+
+
+_TURNS: Final = (
+    (_Kind.PREFERRED, _Kind.PRESENT, _Kind.PAST),
+    (_Kind.PRESENT, _Kind.PREFERRED, _Kind.PAST),
+    (_Kind.PREFERRED, _Kind.PRESENT, _Kind.PAST),
+    (_Kind.PAST, _Kind.PREFERRED, _Kind.PRESENT),
+)
+"""Which kind goes first, turn by turn."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class _Waiter:
-    order: tuple[int, int]
-    app: str
-    troubled: bool
-    granted: asyncio.Future[None]
+    """A request in line; those served longest ago come first, then those that came first."""
+
+    served: int
+    number: int
+    app: str = field(compare=False)
+    kind: _Kind = field(compare=False)
+    troubled: bool = field(compare=False)
+    granted: asyncio.Future[None] = field(compare=False)
+
+
+class _Lines:
+    """Who waits, in a line for each kind, those in trouble apart."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[_Kind, bool], list[_Waiter]] = {}
+
+    def __len__(self) -> int:
+        return sum(not one.granted.done() for line in self._lines.values() for one in line)
+
+    def add(self, waiter: _Waiter) -> None:
+        heappush(self._lines.setdefault((waiter.kind, waiter.troubled), []), waiter)
+
+    def prefer(self, app: str) -> None:
+        """Move the app's requests in line to the preferred ones."""
+        for (kind, _), line in list(self._lines.items()):
+            if kind is not _Kind.PREFERRED and any(one.app == app for one in line):
+                for one in line:
+                    if one.app == app:
+                        self.add(replace(one, kind=_Kind.PREFERRED))
+                line[:] = [one for one in line if one.app != app]
+                heapify(line)
+
+    def first(self, kinds: Sequence[_Kind], *, troubled: bool) -> _Waiter | None:
+        """Who goes next, of the first kind of which anyone waits; with ``troubled``, all may."""
+        for kind in kinds:
+            ways = (False, True) if troubled else (False,)
+            heads = [head for way in ways if (head := self._head((kind, way)))]
+            if heads:
+                return min(heads)
+        return None
+
+    def remove_first(self, waiter: _Waiter) -> None:
+        """Take off who goes next."""
+        heappop(self._lines[waiter.kind, waiter.troubled])
+
+    def _head(self, key: tuple[_Kind, bool]) -> _Waiter | None:
+        line = self._lines.get(key, [])
+        while line and line[0].granted.done():  # its wait was cancelled
+            heappop(line)
+        return line[0] if line else None
 
 
 class Limiter:
@@ -49,31 +114,36 @@ class Limiter:
         self._hold = 0.0
         self._served: dict[str, int] = {}
         self._turns = count()
+        self._grants = 0
+        self._preferred: set[str] = set()
         self._troubled = 0
-        self._waiting: list[_Waiter] = []
-        self._granted: list[_Waiter] = []
+        self._waiting = _Lines()
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def slot(self, app: str, *, troubled: bool = False) -> AsyncIterator[None]:
+    async def slot(
+        self, app: str, *, troubled: bool = False, past: bool = False
+    ) -> AsyncIterator[None]:
         """Wait for this app's turn and hold a place while the request runs.
 
-        ``troubled`` says that the app's last request failed.
+        ``troubled`` says that the app's last request failed, ``past`` that this one does not ask
+        for what is new.
         """
-        await self._turn(app, troubled=troubled)
+        await self._turn(app, troubled=troubled, past=past)
         try:
             yield
         finally:
             self._release(troubled=troubled)
 
+    def prefer(self, app: str) -> None:
+        """Let the app's next request go ahead of others."""
+        self._preferred.add(app)
+        self._waiting.prefer(app)
+
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         return len(self._waiting)
-
-    def waits(self, app: str) -> bool:
-        """Whether the app waits for its turn, or has it and is yet to hear of that."""
-        return any(waiter.app == app for waiter in (*self._waiting, *self._granted))
 
     def succeeded(self) -> None:
         """A page came: end any hold and win the budget back, little by little."""
@@ -97,22 +167,19 @@ class Limiter:
         self._held_until = max(self._held_until, now + wait)
         return self._held_until - now
 
-    async def _turn(self, app: str, *, troubled: bool) -> None:
+    async def _turn(self, app: str, *, troubled: bool, past: bool) -> None:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        order = (self._served.get(app, -1), next(self._turns))
-        waiter = _Waiter(order, app, troubled, granted)
-        self._waiting.append(waiter)
+        usual = _Kind.PAST if past else _Kind.PRESENT
+        kind = _Kind.PREFERRED if app in self._preferred else usual
+        served = self._served.get(app, -1)
+        self._waiting.add(_Waiter(served, next(self._turns), app, kind, troubled, granted))
         self._grant()
         try:
             await granted
         except asyncio.CancelledError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            else:
-                self._granted.remove(waiter)
+            if not granted.cancelled():
                 self._release(troubled=troubled)
             raise
-        self._granted.remove(waiter)
 
     def _release(self, *, troubled: bool) -> None:
         self._under_way -= 1
@@ -127,9 +194,10 @@ class Limiter:
             if wait > _SOON:
                 self._wake_in(wait)
                 return
-            self._waiting.remove(waiter)
-            self._granted.append(waiter)
+            self._waiting.remove_first(waiter)
             self._served[waiter.app] = next(self._turns)
+            self._grants += 1
+            self._preferred.discard(waiter.app)
             self._under_way += 1
             self._troubled += waiter.troubled
             self._next_start = max(self._next_start, now) + 1 / (self._rate * self._share)
@@ -139,11 +207,8 @@ class Limiter:
         """Who goes next, if there is a place for anyone who waits."""
         if self._under_way >= self._places:
             return None
-        full = self._troubled >= max(1, self._concurrency // 2)
-        # One whose wait was cancelled takes itself off the list when it gets to run.
-        waiting = (w for w in self._waiting if not w.granted.done())
-        eligible = (w for w in waiting if not (full and w.troubled))
-        return min(eligible, key=lambda w: w.order, default=None)
+        room = self._troubled < max(1, self._concurrency // 2)
+        return self._waiting.first(_TURNS[self._grants % len(_TURNS)], troubled=room)
 
     @property
     def _places(self) -> int:

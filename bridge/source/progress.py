@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -48,8 +49,8 @@ class Progress:
     """The position, sweep cursors and gaps of one app, in step with the journal.
 
     ``barren`` says that nothing of the app was ever journaled, so that each live look begins at
-    its start. ``moved`` is the monotonic moment of its last word from the journal, ``paused`` says
-    that it waits for room there.
+    its start. ``moved`` is the monotonic moment of the journal's last word, by kind of read;
+    ``paused`` says that it waits for room there.
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class Progress:
         self.read = 0
         self.barren = False
         self.density = 0.0
-        self.moved = clock.monotonic()
+        self.moved = dict.fromkeys(ReadKind, clock.monotonic())
         self.paused = False
+        self._storing = asyncio.Lock()
         self._app = app
         self._journal = journal
         self._encode = encode
@@ -126,11 +128,29 @@ class Progress:
         """
         at = self._time.at(began)
         found = [] if walk is None else walk.found()
-        if walk is not None:
+        if walk is not None and kind is not ReadKind.SWEEP:
             lost = await self._retention.gap(walk, found, min(window.ceiling, at), kind)
             gaps = [*gaps, *lost]
         if found:
             self._retention.shown(at - found[0].tick)
+        async with self._storing:  # what follows starts from what the one before it stored
+            return await self._store(walk, found, window, kind, gaps=gaps, at=at)
+
+    async def turn_sweeps(self, change: Callable[[Sweeps], Sweeps]) -> None:
+        """Change the sweep cursors otherwise than by what is stored."""
+        async with self._storing:
+            self.sweeps = change(self.sweeps)
+
+    async def _store(
+        self,
+        walk: Walk | None,
+        found: Sequence[Identified],
+        window: Slice,
+        kind: ReadKind,
+        *,
+        gaps: Sequence[Gap],
+        at: Tick,
+    ) -> Stored:
         closed = [] if walk is None else self.gaps.closed_by(found, window, gaps)
         # The position never claims a time that the server had not reached.
         position = max(min(window.ceiling, at), self.position or 0)
@@ -192,13 +212,14 @@ class Progress:
             except JournalFull as error:
                 self._emit(ReadingPaused(self._app, error.held_by))
                 await self._room()
+                self.moved[append.read.kind] = self._clock.monotonic()
                 self._emit(ReadingResumed(self._app))
             except JournalError as error:
-                self.moved = self._clock.monotonic()
+                self.moved[append.read.kind] = self._clock.monotonic()
                 self._trouble.note(error)
                 await self._clock.sleep(patience.after(error))
             else:
-                self.moved = self._clock.monotonic()
+                self.moved[append.read.kind] = self._clock.monotonic()
                 self._trouble.over()
                 self._shaped.stored()
                 return appended
@@ -209,4 +230,3 @@ class Progress:
             await self._journal.wait_for_room()
         finally:
             self.paused = False
-            self.moved = self._clock.monotonic()

@@ -7,6 +7,8 @@ the walks that follow.
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -38,10 +40,26 @@ _SURELY_KEPT: Final[Tick] = 3600 * SECOND
 _MOST_DOUBTS: Final = 6
 
 
+@dataclass(slots=True)
+class Learned:
+    """What is known of the server by now, for all readers of an app.
+
+    ``grain`` is how coarsely it cuts bounds, ``largest_page`` the largest page of late: what it
+    shows at once. ``newest`` is the newest entry that was shown, and the monotonic moment of it.
+    """
+
+    limit: PageLimit
+    grain: Tick = MILLISECOND
+    fine: bool = False
+    largest_page: int = 0
+    doubts: int = 0
+    newest: tuple[Tick, float] = (0, float("-inf"))
+
+
 class Reader:
     """Drives the walks of one app, any number of them at a time.
 
-    ``largest_page`` is the size of the largest page of late: what the server shows at once.
+    ``heard`` is the monotonic moment of its last request, answer, or failure to get one.
     """
 
     def __init__(
@@ -57,13 +75,7 @@ class Reader:
         persists: bool = True,
     ) -> None:
         """Not ``persists``: a person waits, and is told at once of what does not pass by itself."""
-        self.limit = PageLimit(page_size)
-        self.grain: Tick = MILLISECOND
-        self._fine = False
-        self.largest_page = 0
-        self._doubts = 0
-        self._newest: tuple[Tick, float] = (0, float("-inf"))
-        self.heard = clock.monotonic()  # the last answer, or the last failure to get one
+        self.learned = Learned(PageLimit(page_size))
         self._app = app
         self._filter = selection
         self._account = account
@@ -73,7 +85,29 @@ class Reader:
         # Answers and what is read from them fail apart: a page that comes ends only the first.
         self._asking = Trouble(app, clock=clock, emit=emit)
         self._taking = Trouble(app, clock=clock, emit=emit)
-        self._crowds = Crowds(selection, self._read_cell)
+        self.begin()
+
+    def aside(self) -> Reader:
+        """Another reader of the same app, that knows what this one learns."""
+        other = copy(self)
+        other.begin()
+        return other
+
+    def begin(self) -> None:
+        """Nothing is under way yet."""
+        self.heard = self._clock.monotonic()
+        self._waiting = 0
+        self._crowds = Crowds(self._filter, self._read_cell)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request of its waits for its turn."""
+        return self._waiting > 0
+
+    @property
+    def limit(self) -> PageLimit:
+        """The ``limit`` to ask for."""
+        return self.learned.limit
 
     @property
     def trouble(self) -> str:
@@ -101,10 +135,10 @@ class Reader:
             anchor=anchor,
             limit=self.limit.value,
             below=below,
-            grain=self.grain,
-            fine=self._fine,
+            grain=self.learned.grain,
+            fine=self.learned.fine,
             claims=claims,
-            doubts=self._doubts,
+            doubts=self.learned.doubts,
         )
 
     async def read(
@@ -153,7 +187,7 @@ class Reader:
         pauses, began = Patience(self._random), self._clock.monotonic()
         while True:
             try:
-                page = await self._account.page(self._app, query, troubled=bool(pauses.tries))
+                page = await self._ask(query, troubled=bool(pauses.tries))
             except (ApiLimitRefused, ApiAnswerTooLarge, at_once):
                 self.heard = self._clock.monotonic()
                 raise
@@ -175,10 +209,24 @@ class Reader:
         """Whether the API answers this app at all just now: one small question, asked once."""
         query = Query(self._filter, self._account.time.now() - SECOND, None, 1)
         try:
-            await self._account.page(self._app, query, troubled=True)
+            await self._ask(query, troubled=True)
         except ApiError:
             return False
         return True
+
+    async def _ask(self, query: Query, *, troubled: bool) -> Page:
+        begun = False
+
+        def begin() -> None:
+            nonlocal begun
+            begun, self.heard = True, self._clock.monotonic()
+            self._waiting -= 1
+
+        self._waiting += 1
+        try:
+            return await self._account.page(self._app, query, troubled=troubled, begun=begin)
+        finally:
+            self._waiting -= not begun
 
     async def shows_older(self, than: Tick, *, patience: float) -> bool:
         """Whether anything is shown of the time before a moment, by the whole account.
@@ -189,8 +237,8 @@ class Reader:
 
     def knows(self, newest: Tick) -> None:
         """An entry of this time is journaled, so it was shown once."""
-        if self._newest[0] < newest:
-            self._newest = newest, self._clock.monotonic()
+        if self.learned.newest[0] < newest:
+            self.learned.newest = newest, self._clock.monotonic()
 
     async def _see_something(self, patience: float | None) -> None:
         """Make sure that the API shows anything, before it is believed that a window is empty.
@@ -202,7 +250,7 @@ class Reader:
         Raises:
             ApiUnavailable: it is not.
         """
-        newest, known_at = self._newest
+        newest, known_at = self.learned.newest
         if self._clock.monotonic() - known_at > _REMEMBERED:
             return
         # No wider than needed: the API may fail for what lies beyond.
@@ -258,7 +306,7 @@ class Reader:
                 walk.take(page)
                 self._learn(walk, page)
         if walk.pages > 1:
-            self.largest_page = walk.largest
+            self.learned.largest_page = walk.largest
         self.limit.completed()
         return True
 
@@ -286,13 +334,14 @@ class Reader:
 
     def _learn(self, walk: Walk, page: Page) -> None:
         """What one more page of a walk says of the server."""
-        self.grain = max(self.grain, walk.grain)
-        self._fine = self._fine or walk.fine
-        self.largest_page = max(self.largest_page, len(page.entries))
-        self._doubts = min(_MOST_DOUBTS, max(self._doubts, walk.false_empties))
+        learned = self.learned
+        learned.grain = max(learned.grain, walk.grain)
+        learned.fine = learned.fine or walk.fine
+        learned.largest_page = max(learned.largest_page, len(page.entries))
+        learned.doubts = min(_MOST_DOUBTS, max(learned.doubts, walk.false_empties))
         newest = next((entry.tick for entry in page.entries if entry.tick is not None), None)
         if newest is not None:
-            self._newest = newest, self._clock.monotonic()
+            learned.newest = newest, self._clock.monotonic()
 
 
 def concerns_one_request(error: ApiError) -> bool:

@@ -25,10 +25,22 @@ class Pace:
         self._longest = max(interval, max_interval)
         self._next = interval
 
-    def after(self, *, flowed: bool) -> float:
-        """The pause after a poll that found new entries, or none."""
+    def after(self, took: float, *, flowed: bool) -> float:
+        """The pause after a poll of so many seconds that found new entries, or none.
+
+        Polls begin that far apart, but the server has at least half of the time to itself.
+        """
         self._next = self._interval if flowed else min(self._longest, self._next * 1.5)
-        return self._next
+        return max(self._next / 2, self._next - took)
+
+    @property
+    def slow(self) -> bool:
+        """Whether polls are further apart than while entries flow."""
+        return self._next > self._interval
+
+    def hasten(self) -> None:
+        """Something is there to be read: begin again with the shortest pause."""
+        self._next = self._interval
 
 
 class Looks:

@@ -23,6 +23,7 @@ from bridge.source.trouble import Patience, Trouble
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
 from bridge.telemetry.meter import Meter
+from bridge.telemetry.spans import SWEEP, Tracer
 
 _PAGES: Final = 16
 _PAGES_WANTED: Final = 3
@@ -68,6 +69,7 @@ class Sweeper:
         reader: Reader,
         progress: Progress,
         meter: Meter,
+        tracer: Tracer,
         journal: Journal,
         time: ServerClock,
         clock: Clock,
@@ -77,6 +79,7 @@ class Sweeper:
         self._reader = reader
         self._progress = progress
         self._meter = meter
+        self._tracer = tracer
         self._journal = journal
         self._app = app
         self._time = time
@@ -149,37 +152,45 @@ class Sweeper:
         """Read the oldest slice of a window again and journal what is missing."""
         readable, gap = self._progress.gaps.readable(window)
         if gap is not None:
-            self._skip(window.floor, gap.ceiling)
+            now = self._time.now()
+            await self._progress.turn_sweeps(
+                lambda sweeps: sweeps.covered(window.floor, gap.ceiling, now)
+            )
         if readable is None:
             return
+        with self._tracer.span(SWEEP, app=self._app) as note:
+            note("entries", await self._read_again(readable, patience))
+
+    async def _read_again(self, window: Slice, patience: float) -> int:
         began = self._clock.monotonic()
-        piece, walk, gaps = await self._walked(readable, patience)
+        piece, walk, gaps = await self._walked(window, patience)
         stored = await self._progress.store(walk, piece, ReadKind.SWEEP, gaps=gaps, began=began)
         if stored.added:
             at = self._time.at(began)
             late = [max(0, at - one.tick) / SECOND for one in stored.added]
             self._late.found(len(late), max(late))
             self._meter.late(self._app, late)
-            self._progress.sweeps = self._progress.sweeps.extended(piece.floor, at)
+            await self._progress.turn_sweeps(lambda sweeps: sweeps.extended(piece.floor, at))
+        return len(stored.added)
 
     async def _walked(self, window: Slice, patience: float) -> tuple[Slice, Walk, list[Gap]]:
         """The oldest slice of a window that a few pages show, read."""
         slicer = Slicer(window, density=self._progress.density, target=self._target)
-        piece = slicer.next(self._reader.grain) or window
+        piece = slicer.next(self._reader.learned.grain) or window
         while True:
             anchor = await self._anchor(piece)
             floor = piece.floor if anchor is None else anchor.tick
             walk = self._reader.walk(floor, piece.ceiling, anchor)
-            most = None if piece.narrowest(self._reader.grain) else _PAGES
+            most = None if piece.narrowest(self._reader.learned.grain) else _PAGES
             gaps = await self._reader.read(walk, most_pages=most, patience=patience)
             if gaps is not None:
                 return piece, walk, gaps
-            piece = piece.parts(self._reader.grain)[0]
+            piece = piece.parts(self._reader.learned.grain)[0]
 
     @property
     def _target(self) -> int:
         limit = self._reader.limit.value
-        return _PAGES_WANTED * (min(limit, self._reader.largest_page) or limit)
+        return _PAGES_WANTED * (min(limit, self._reader.learned.largest_page) or limit)
 
     async def _anchor(self, piece: Slice) -> Anchor | None:
         """Known entries below a slice, unless the way down leads through what the API fails for."""
@@ -202,7 +213,3 @@ class Sweeper:
             await self._progress.store(None, piece, ReadKind.SWEEP, gaps=[gap], began=now)
             self._failing.over()
             self._trouble.over()
-
-    def _skip(self, floor: Tick, ceiling: Tick) -> None:
-        sweeps = self._progress.sweeps
-        self._progress.sweeps = sweeps.covered(floor, ceiling, self._time.now())

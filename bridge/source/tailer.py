@@ -7,8 +7,10 @@ await: what is not journaled is read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -27,6 +29,7 @@ from bridge.model import (
     ReadKind,
     Tick,
 )
+from bridge.pulse import Pulse
 from bridge.source.account import Account
 from bridge.source.backlog import Backlog, Piece
 from bridge.source.progress import Progress
@@ -127,6 +130,7 @@ class Tailer:
             random=random,
             emit=emit,
         )
+        self._aside = self._reader.aside()
         self._retention = Retention(self._reader)
         self._progress = Progress(
             spec.name,
@@ -142,18 +146,19 @@ class Tailer:
         )
         self._sweeper = Sweeper(
             spec.name,
-            reader=self._reader,
+            reader=self._aside,
             progress=self._progress,
             journal=journal,
             meter=meter,
+            tracer=tracer,
             time=account.time,
             clock=clock,
             random=random,
             emit=emit,
         )
         self._backlog = Backlog(self._reader, width=spec.backlog_width, clock=clock, random=random)
-        self._random = random
-        self._patience = Patience(random)
+        self._look_patience, self._sweep_patience = Patience(random), Patience(random)
+        self._at_edge = False
         self._start: Tick = 0
         self._begun = float("inf")
         self._timed = False
@@ -161,7 +166,20 @@ class Tailer:
         self._first = False
         self._pruned: Tick = 0
         self._flowed = False
+        self._woken = Pulse()
+        self._looked = Pulse()
+        self._sweeping: float | None = None
         self._moved = clock.monotonic()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it looks seldom, since nothing came of late."""
+        return self._pace.slow
+
+    def wake(self) -> None:
+        """Look at once, and then often for a while: something is there to be read."""
+        self._pace.hasten()
+        self._woken.fire()
 
     @property
     def progressed(self) -> float | None:
@@ -170,10 +188,16 @@ class Tailer:
         None while it rightly waits, for room in the journal or for its turn to ask: that may take
         as long as it takes. Every other wait ends within a minute or the longest interval.
         """
-        if self._progress.paused or self._account.waits(self.name):
+        if self._progress.paused:
             return None
-        heard = max(self._reader.heard, self._account.sent(self.name))
-        return max(self._moved, self._progress.moved, heard)
+        moved = self._progress.moved
+        look = max(self._moved, moved[ReadKind.LIVE], moved[ReadKind.BACKLOG])
+        loops = [(self._reader, look)]
+        if self._sweeping is not None:
+            loops.append((self._aside, max(self._sweeping, moved[ReadKind.SWEEP])))
+        if any(reader.waits for reader, _ in loops):
+            return None
+        return min(max(moved, reader.heard) for reader, moved in loops)
 
     @property
     def paused(self) -> bool:
@@ -235,10 +259,33 @@ class Tailer:
         self._emit(AppResumed(self.name, record.position))
 
     async def run(self) -> None:
-        """Read for ever."""
+        """Read for ever: what is new, and beside it what is due to be read again."""
+        loops = [
+            asyncio.create_task(self._keep_looking()),
+            asyncio.create_task(self._keep_sweeping()),
+        ]
+        try:
+            done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            for defect in done:
+                defect.result()
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+
+    async def _keep_looking(self) -> None:
         while True:
-            await self.poll()
-            await self._clock.sleep(self._pace.after(flowed=self._flowed))
+            began = self._clock.monotonic()
+            await self.look()
+            took = self._clock.monotonic() - began
+            await self._woken.within(self._clock, self._pace.after(took, flowed=self._flowed))
+
+    async def _keep_sweeping(self) -> None:
+        """A round after each look that went well, so never while the app is in trouble."""
+        while True:
+            self._sweeping = None
+            await self._looked.wait()
+            await self.sweep()
 
     async def run_once(self) -> None:
         """Read until everything that the server showed at this call is journaled.
@@ -247,54 +294,62 @@ class Tailer:
         that ends after this call. Sweeps that are due by then are done too.
         """
         goal: Tick | None = None
-        while not await self.poll(sweep_all=True):
+        while not (await self.look() and await self.sweep(everything=True) and self._is_at(goal)):
             # The server's time is known to a second only, and only after a first answer.
             goal = goal or self._account.time.now() + SECOND
-            if self.position is not None and self.position >= goal:
-                return
 
-    async def poll(self, *, sweep_all: bool = False) -> bool:
-        """One look at the live edge, or the way there if it is far; whether it was reached.
+    def _is_at(self, goal: Tick | None) -> bool:
+        return self._at_edge or (goal is not None and (self.position or 0) >= goal)
 
-        Then one slice of the sweeps that are due, or all of them.
-        """
+    async def look(self) -> bool:
+        """One look at the live edge, or the way there if it is far; whether that went well."""
         before = self.read
         try:
-            reached = await self._traced(sweep_all=sweep_all)
+            went_well = await self._tried(self._look_there, self._look_patience)
+        finally:
+            self._flowed = self.read > before
+            self._moved = self._clock.monotonic()
+        if went_well:
+            self._looked.fire()
+        return went_well
+
+    async def sweep(self, *, everything: bool = False) -> bool:
+        """Some slices of the sweeps that are due, or all of them; whether that went well."""
+        self._sweeping = self._clock.monotonic()
+        some = partial(self._sweeper.sweep, self._spec.interval)
+        if not await self._tried(
+            self._sweeper.sweep_all if everything else some, self._sweep_patience
+        ):
+            return False
+        return await self._tried(
+            partial(self._sweeper.retry_gaps, at_once=everything), self._sweep_patience
+        )
+
+    async def _tried(self, step: Callable[[], Awaitable[None]], patience: Patience) -> bool:
+        """Take a step, or wait after its failure."""
+        try:
+            await step()
         except BridgeError as error:
             if isinstance(error, ApiError):
                 self._reader.failed(error)
             elif isinstance(error, JournalError):
                 self._progress.failed(error)
-            await self._clock.sleep(self._patience.after(error))
+            await self._clock.sleep(patience.after(error))
             return False
-        finally:
-            self._flowed = self.read > before
-            self._moved = self._clock.monotonic()
         self._progress.works()
-        self._patience = Patience(self._random)
-        return reached
+        patience.over()
+        return True
 
-    async def _traced(self, *, sweep_all: bool) -> bool:
+    async def _look_there(self) -> None:
         before = self.read
         with self._tracer.span(POLL, app=self.name) as note:
             try:
-                return await self._look_once(sweep_all=sweep_all)
+                await self._learn_time()
+                if self.position is None:
+                    await self._begin()
+                self._at_edge = await self._read_live_edge()
             finally:
                 note("entries", self.read - before)
-
-    async def _look_once(self, *, sweep_all: bool) -> bool:
-        """See `poll`; what fails is the caller's."""
-        await self._learn_time()
-        if self.position is None:
-            await self._begin()
-        reached = await self._read_live_edge()
-        if sweep_all:
-            await self._sweeper.sweep_all()
-        else:
-            await self._sweeper.sweep(self._spec.interval)
-        await self._sweeper.retry_gaps(at_once=sweep_all)
-        return reached
 
     async def _learn_time(self) -> None:
         """Ask once for the server's time: until it is known, ours decides what was long ago.

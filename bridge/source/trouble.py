@@ -26,8 +26,12 @@ class Patience:
     """
 
     def __init__(self, random: Random) -> None:
-        self.tries = 0
         self._random = random
+        self.over()
+
+    def over(self) -> None:
+        """It went well: begin anew."""
+        self.tries = 0
         self._passing = _pauses(_PASSING_FIRST, _PASSING_LONGEST)
         self._lasting = _pauses(_LASTING_FIRST, _LASTING_LONGEST)
 

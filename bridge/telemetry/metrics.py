@@ -87,7 +87,8 @@ API_REQUESTS: Final = Metric(
     "api_requests_total",
     Kind.COUNTER,
     ("app", "status"),
-    "Requests to fal's API by HTTP status; none where no whole answer came.",
+    "Requests to fal's API by HTTP status, none where no whole answer came; those of the scout are "
+    "under the app (scout).",
 )
 GAPS: Final = Metric(
     "gaps_total",

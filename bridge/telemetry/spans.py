@@ -30,13 +30,18 @@ class SpanKind:
 POLL: Final = SpanKind(
     "poll",
     ("app", "entries"),
-    "One look at an app: its live edge or the way there, and the sweeps that were due; `entries` "
-    "were journaled.",
+    "One look at an app: its live edge or the way there; `entries` were journaled.",
+)
+SWEEP: Final = SpanKind(
+    "sweep",
+    ("app", "entries"),
+    "One slice of an app's past, read again; `entries` had come late.",
 )
 REQUEST: Final = SpanKind(
     "request",
     ("app", "status"),
-    "One request to fal's API, part of a poll; `status` is HTTP's, `none` without a whole answer.",
+    "One request to fal's API, part of a poll or a sweep; `status` is HTTP's, `none` without a "
+    "whole answer.",
     client=True,
 )
 SEND: Final = SpanKind(
@@ -45,7 +50,7 @@ SEND: Final = SpanKind(
     "One request to a destination, `bytes` before compression; `outcome` as in `sends_total`.",
     client=True,
 )
-SPANS: Final = (POLL, REQUEST, SEND)
+SPANS: Final = (POLL, SWEEP, REQUEST, SEND)
 
 
 class Tracer:

@@ -31,6 +31,7 @@ from bridge.simulator.logs_api import LogsApiConfig, LogsApiFake
 from bridge.simulator.otlp_backend import BackendConfig, OtlpBackend
 from bridge.simulator.transport import CoreTransport
 from bridge.source.rest import RestApi
+from bridge.source.sweeper import Sweeper
 from bridge.telemetry import Event
 from bridge.telemetry.delivering import CursorNotStored, JournalRecovered
 from bridge.telemetry.registry import Registry
@@ -203,6 +204,25 @@ def test_a_request_that_never_ends_is_a_standstill(
     assert not any(live.ok for at, live, _ in looks[:-1] if at > 260)
     assert looks[-1][1].ok  # stopping: there is nothing to start anew
     assert stage.seen["fal_log_bridge_live"] == {(): 0}
+
+
+def test_a_sweep_that_never_ends_is_a_standstill(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The looks at what is new go on beside it, and do not hide that late entries would be lost."""
+    real = Sweeper.sweep
+    hanging: list[Sweeper] = []
+
+    async def sweep(self: Sweeper, seconds: float) -> None:
+        if stage.clock.monotonic() > 100 and not hanging:
+            hanging.append(self)
+            await for_ever()
+        await real(self, seconds)
+
+    monkeypatch.setattr(Sweeper, "sweep", sweep)
+    found = dead(stage.play(600))
+    assert set(found) <= {"app one", "app two"}
+    assert [200 < at < 260 for at in found.values()] == [True]
 
 
 def test_a_commit_that_never_ends_is_a_standstill(

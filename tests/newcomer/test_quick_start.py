@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from image import build
+from image import container
 
 PROJECT = Path(__file__).parents[2]
 PACKAGES = ("make", "python3-venv", "python3", "git", "ca-certificates")
@@ -84,7 +84,7 @@ def _as_newcomer(root: Path, folder: Path, command: str) -> str:
     settings.mkdir(exist_ok=True)
     script = ["set -e", f"mount --rbind /dev {_there(root, '/dev')}"]
     script.append(f"mount -t proc proc {_there(root, '/proc')}")
-    for here, there in [*build._mounts(settings), *_network()]:
+    for here, there in [*container._mounts(settings), *_network()]:
         inside = root / str(there).lstrip("/")
         if here.is_dir():
             inside.mkdir(parents=True, exist_ok=True)

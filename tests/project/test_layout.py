@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps", "patterns"})
+_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps", "patterns", "pulse"})
 _LOW = frozenset({"mapping", "journal", "destinations", "telemetry"})
 _HIGH = frozenset({"source", "delivery", "admin"})
 _BELOW_APP = _BASE | {"payload", "settings"} | _LOW | _HIGH
@@ -22,6 +22,7 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
     "gaps": frozenset({"model", "timestamps"}),
     "patterns": frozenset(),
     "clock": frozenset({"model", "errors"}),
+    "pulse": frozenset({"clock"}),
     "payload": _BASE,
     "settings": frozenset({"model", "errors", "timestamps", "patterns"}),
     "simulator": _BASE | {"payload"},

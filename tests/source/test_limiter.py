@@ -170,3 +170,80 @@ def test_a_cancelled_wait_gives_its_turn_back() -> None:
     starts = watch(body)
     assert [app for _, app in starts].count("b") == 4
     assert starts[-1][0] < 4
+
+
+async def ask_for(
+    limiter: Limiter, starts: Starts, app: str, *, past: bool, seconds: float = 0.1
+) -> None:
+    """One request for what is new, or for the past."""
+    async with limiter.slot(app, past=past):
+        starts.append((asyncio.get_running_loop().time(), app))
+        await asyncio.sleep(seconds)
+
+
+def test_looks_at_the_present_go_before_reads_of_the_past() -> None:
+    """Except one in four, so that the past is not starved where the budget is short."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        past = [ask_for(limiter, starts, f"past {n}", past=True) for n in range(20)]
+        present = [ask_for(limiter, starts, f"now {n}", past=False) for n in range(20)]
+        await asyncio.gather(*past, *present)
+
+    order = [app.split()[0] for _, app in watch(body, concurrency=1)]
+    assert 4 <= order[:20].count("past") <= 6
+
+
+def test_the_preferred_go_first_and_once() -> None:
+    """Also those that wait already; half of the turns are left to the others."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        waiting = [
+            asyncio.ensure_future(ask_for(limiter, starts, f"{n}", past=n % 2 == 0))
+            for n in range(40)
+        ]
+        await asyncio.sleep(0.01)
+        for app in ("30", "31", "later"):
+            limiter.prefer(app)
+        await ask_for(limiter, starts, "later", past=True)
+        await ask_for(limiter, starts, "later", past=False)
+        await asyncio.gather(*waiting)
+
+    order = [app for _, app in watch(body, concurrency=1)]
+    assert max(order.index(app) for app in ("30", "31", "later")) <= 7
+    assert len(order) == 42
+    assert order.index("later", order.index("later") + 1) > 25
+
+
+def test_preferred_apps_do_not_starve_the_others() -> None:
+    """However many are, and however often."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async def favoured(app: str) -> None:
+            while asyncio.get_running_loop().time() < 20:
+                limiter.prefer(app)
+                await ask_for(limiter, starts, app, past=False)
+
+        sleepers = [ask_for(limiter, starts, f"asleep {n}", past=n % 2 == 0) for n in range(20)]
+        await asyncio.gather(*(favoured(f"awake {n}") for n in range(9)), *sleepers)
+
+    starts = watch(body)
+    assert [at for at, app in starts if app.startswith("asleep")][-1] < 12
+
+
+def test_one_that_gives_up_waiting_takes_no_place() -> None:
+    """Neither in line nor with its turn just come."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async with limiter.slot("held"):
+            waiting = [asyncio.ensure_future(ask(limiter, starts, f"{n}")) for n in range(4)]
+            await asyncio.sleep(1)
+            assert limiter.waiting == 4
+            waiting[0].cancel()
+            await asyncio.sleep(0)
+            assert limiter.waiting == 3
+        waiting[1].cancel()  # it has its turn, and has not heard of it yet
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert limiter.waiting == 0
+
+    starts = watch(body, concurrency=1)
+    assert [app for _, app in starts] == ["2", "3"]

@@ -42,10 +42,12 @@ class HandClock:
 def test_polling_is_quick_while_entries_flow_and_slows_when_idle() -> None:
     """From interval towards max_interval, and back at once."""
     pace = Pace(interval=1, max_interval=15)
-    idle = [pace.after(flowed=False) for _ in range(12)]
+    idle = [pace.after(0, flowed=False) for _ in range(12)]
     assert idle == sorted(idle)
     assert idle[-1] == 15
-    assert pace.after(flowed=True) == 1
+    assert pace.after(0, flowed=True) == 1
+    assert pace.after(0.2, flowed=True) == 0.8
+    assert pace.after(30, flowed=True) == 0.5
 
 
 def test_a_refused_limit_is_never_asked_again_an_oversized_answer_only_for_a_while() -> None:

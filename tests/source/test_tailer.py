@@ -163,6 +163,12 @@ def play(body: Callable[[Scene], Any], **options: Any) -> Scene:
     return scene
 
 
+async def poll(tailer: Tailer) -> None:
+    """One round of what `Tailer.run` does at a time: what is new, then what is due."""
+    if await tailer.look():
+        await tailer.sweep()
+
+
 def ago(seconds: float, message: str) -> Entry:
     """An entry so long before the scene begins."""
     return make_entry(NOW - int(seconds * SECOND), message)
@@ -174,10 +180,10 @@ def test_an_empty_poll_moves_nothing() -> None:
     async def body(scene: Scene) -> None:
         tailer = scene.tailer()
         for _ in range(5):
-            await tailer.poll()
+            await poll(tailer)
             await scene.clock.sleep(15)
         scene.entries.append(ago(60, "late"))
-        await tailer.poll()
+        await poll(tailer)
 
     assert play(body).messages == ["late"]
     assert play(body, entries=[ago(300, "known")]).messages == ["known", "late"]
@@ -187,7 +193,7 @@ def test_the_start_is_committed_before_the_first_read() -> None:
     """A crash before anything was found does not resolve "10 minutes back" anew (trap 30)."""
 
     async def body(scene: Scene) -> None:
-        await scene.tailer().poll()
+        await poll(scene.tailer())
         record = await scene.journal.app("app")
         assert record is not None
         assert record.position == NOW - 600 * SECOND
@@ -195,7 +201,7 @@ def test_the_start_is_committed_before_the_first_read() -> None:
         scene.entries.append(ago(599, "from the beginning"))
         again = scene.tailer()
         await again.resume()
-        await again.poll()
+        await poll(again)
 
     scene = play(body)
     assert scene.messages == ["from the beginning"]
@@ -208,18 +214,18 @@ def test_an_entry_stamped_in_the_future_hides_nothing() -> None:
     async def body(scene: Scene) -> None:
         scene.entries += [ago(5, "before"), ago(-3_600, "an hour ahead")]
         tailer = scene.tailer()
-        await tailer.poll()
+        await poll(tailer)
         assert tailer.position == NOW
         scene.entries.append(ago(-1, "after"))
         await scene.clock.sleep(2)
-        await tailer.poll()
+        await poll(tailer)
         assert tailer.position == NOW + 2 * SECOND
         scene.entries.append(ago(-900, "during the outage"))
         await scene.clock.sleep(1_800)
         again = scene.tailer()
         await again.resume()
         assert again.position == NOW + 2 * SECOND
-        await again.poll()
+        await poll(again)
         assert again.position == NOW + 1_802 * SECOND
 
     assert play(body).messages == ["before", "an hour ahead", "after", "during the outage"]
@@ -364,7 +370,7 @@ def test_changed_filters_are_told_and_keep_the_position() -> None:
     """A config edit neither resets nor silently reuses a position (trap 13)."""
 
     async def body(scene: Scene) -> None:
-        await scene.tailer().poll()
+        await poll(scene.tailer())
         await scene.clock.sleep(3_000)  # the configured start would lie elsewhere now
         scene.spec = replace(SPEC, filters="other")
         again = scene.tailer()
@@ -382,7 +388,7 @@ def test_another_stream_under_a_derived_name_is_refused() -> None:
     """The position belongs to what it was reached on (trap 13)."""
 
     async def body(scene: Scene) -> None:
-        await scene.tailer().poll()
+        await poll(scene.tailer())
         scene.spec = replace(SPEC, stream="other")
         with pytest.raises(ConfigError, match="name"):
             await scene.tailer().resume()
@@ -398,12 +404,12 @@ def test_the_steady_state_costs_one_request_a_poll() -> None:
     async def body(scene: Scene) -> None:
         tailer = scene.tailer()
         scene.entries.append(ago(3, "first"))
-        await tailer.poll()
+        await poll(tailer)
         before = len(scene.queries)
         for n in range(20):
             await scene.clock.sleep(1)
             scene.entries.append(ago(-n - 0.9, f"{n}"))
-            await tailer.poll()
+            await poll(tailer)
         assert len(scene.queries) - before == 20
 
     assert len(play(body).messages) == 21
@@ -420,7 +426,7 @@ def test_late_entries_are_fetched_when_their_windows_are_swept() -> None:
             if n % 5 == 0:
                 scene.entries.append(ago(6.4 - n, f"late {n}"))
             await scene.clock.sleep(1)
-            await tailer.poll()
+            await poll(tailer)
         await scene.clock.sleep(8)
         await tailer.run_once()
 
@@ -443,7 +449,7 @@ def test_an_entry_later_than_the_last_age_extends_the_ages() -> None:
             if n == 30:
                 scene.entries.append(ago(-19.1, "later"))
             await scene.clock.sleep(1)
-            await tailer.poll()
+            await poll(tailer)
 
     assert {"late", "later"} <= set(play(body).messages)
 
@@ -457,7 +463,7 @@ def test_sweep_cursors_survive_a_restart() -> None:
         for n in range(10):
             scene.entries.append(ago(-n - 0.5, f"{n}"))
             await scene.clock.sleep(1)
-            await tailer.poll()
+            await poll(tailer)
         scene.entries.append(ago(-2, "late"))
         await scene.clock.sleep(600)
         scene.entries.append(ago(-605, "new"))
@@ -475,11 +481,11 @@ def test_an_idle_app_needs_next_to_no_requests_for_its_sweeps() -> None:
         scene.spec = replace(SPEC, late_sweeps=(15 * SECOND, 120 * SECOND, 900 * SECOND))
         tailer = scene.tailer()
         scene.entries.append(ago(30, "last"))
-        await tailer.poll()
+        await poll(tailer)
         before = len(scene.queries)
         for _ in range(100):
             await scene.clock.sleep(15)
-            await tailer.poll()
+            await poll(tailer)
         assert len(scene.queries) - before <= 160
 
     play(body)
@@ -496,7 +502,7 @@ def test_sweeps_read_each_entry_about_once_an_age() -> None:
         for n in range(240):
             scene.entries += [ago(-n - i / 200, f"{n}.{i}") for i in range(200)]
             await scene.clock.sleep(1)
-            await tailer.poll()
+            await poll(tailer)
 
     class Counting(Scene):
         async def page(self, query: Query) -> Page:
@@ -608,7 +614,7 @@ def test_an_app_that_shows_nothing_is_swept_durably_and_begins_where_it_began() 
         scene.entries.append(make_entry(NOW - 60 * SECOND, "stamped behind"))
         tailer = scene.tailer()
         await tailer.resume()
-        await tailer.poll()
+        await poll(tailer)
         assert scene.messages == ["stamped behind"]
 
     run_virtually(main())
@@ -620,10 +626,60 @@ def test_an_app_that_never_showed_anything_is_told_once_a_start() -> None:
     async def body(scene: Scene) -> None:
         tailer = scene.tailer()
         for _ in range(3):
-            await tailer.poll()
+            await poll(tailer)
         again = scene.tailer()
         await again.resume()
-        await again.poll()
+        await poll(again)
 
     assert play(body).told(NothingShown) == [NothingShown] * 2
     assert play(body, entries=[ago(60, "one")]).told(NothingShown) == []
+
+
+def test_sweeps_that_hang_do_not_hold_up_what_is_new() -> None:
+    """Each of their requests takes half a minute; new lines come as they do without sweeps."""
+
+    async def body(scene: Scene) -> None:
+        scene.spec = replace(SPEC, start=lambda now: now, late_sweeps=(15 * SECOND,))
+        real = scene.page
+
+        async def page(query: Query) -> Page:
+            if query.until is not None and query.until < scene.clock.now() - 10 * SECOND:
+                await scene.clock.sleep(30)
+                raise ApiUnavailable("no answer within 30 s")
+            return await real(query)
+
+        scene.page = page  # type: ignore[method-assign]
+        reading = asyncio.create_task(scene.tailer().run())
+        for number in range(60):
+            scene.entries.append(make_entry(scene.clock.now(), f"{number}"))
+            written = scene.clock.monotonic()
+            await scene.until(number + 1)
+            assert number == 0 or scene.clock.monotonic() - written < 2 * SPEC.interval
+            await scene.clock.sleep(1.7)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+    assert len(play(body).messages) == 60
+
+
+def test_sweeps_beside_the_live_edge_find_what_came_late() -> None:
+    """Both store in turn: neither takes back what the other has come to, nothing comes twice."""
+
+    async def body(scene: Scene) -> None:
+        scene.spec = replace(SPEC, late_sweeps=(3 * SECOND, 9 * SECOND))
+        scene.latency = 0.4
+        reading = asyncio.create_task(scene.tailer().run())
+        for number in range(60):
+            now = scene.clock.monotonic()
+            scene.entries.append(ago(-now, f"{number}"))
+            if number % 3 == 0:
+                scene.entries.append(ago(2.5 - now, f"late {number}"))
+            await scene.clock.sleep(0.9)
+        await scene.until(80)
+        await scene.clock.sleep(30)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+    scene = play(body)
+    assert len(scene.messages) == len(set(scene.messages)) == 80
+    assert scene.journal.positions == sorted(scene.journal.positions)
