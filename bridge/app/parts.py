@@ -15,6 +15,7 @@ import httpx
 from bridge import __version__, settings
 from bridge.app.bridge import Bridge
 from bridge.app.metered import Metered
+from bridge.app.recent import Recent, Watched
 from bridge.app.silences import Silences
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
@@ -53,7 +54,8 @@ IN_FLIGHT: Final = 4
 class World:
     """What the bridge touches besides its settings; tests put their own in place.
 
-    Transports stand in for the network, ``open_journal`` for the file.
+    Transports stand in for the network, ``open_journal`` for the file. ``recent`` is where the last
+    entries are kept for people to look at, None for nowhere.
     """
 
     clock: Clock
@@ -64,12 +66,15 @@ class World:
     api_transport: httpx.AsyncBaseTransport | None = None
     otlp_transport: Callable[[str], httpx.AsyncBaseTransport | None] = lambda _: None
     meter: Meter = NO_METER
+    recent: Recent | None = None
 
 
-def real_world(emit: Emit, meter: Meter = NO_METER) -> World:
+def real_world(emit: Emit, meter: Meter = NO_METER, recent: Recent | None = None) -> World:
     """The machine's clock, network, disk and standard output."""
     jitter = Random()  # noqa: S311 - spreads retries, keeps no secret
-    return World(SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal, meter=meter)
+    return World(
+        SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal, meter=meter, recent=recent
+    )
 
 
 def _open_journal(place: settings.Journal, clock: Clock) -> Journal:
@@ -191,7 +196,10 @@ def tailer_of(
         ledger_for=round(config.journal.ledger_for * SECOND),
         backlog_width=config.poll.concurrency,
     )
-    mapper = mapper_of(app)
+    mapper: Mapper | Watched = mapper_of(app)
+    if world.recent is not None:
+        # Where the whole account is read, each entry says itself whose it is.
+        mapper = Watched(app.name if app.app_id else None, mapper, world.recent)
     return Tailer(
         spec,
         account=account,
