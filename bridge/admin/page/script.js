@@ -11,6 +11,7 @@ const HISTORY_EVERY = 10000;
 const ENTRIES_EVERY = 1000;
 const PROBLEMS_EVERY = 10000;
 const PATIENCE = 10000;
+const TOLERATED = 2;
 const MOST_ROWS = 500;
 const MOST_MARKS = 60;
 const SHORTEST_CHART = 30;
@@ -424,6 +425,7 @@ function showRecord(apps, destinations) {
 
 let overview = null;
 let lastHeard = 0;
+let unheard = 0;
 
 function showOverview() {
   if (!overview) return;
@@ -447,9 +449,12 @@ const overviews = new Loop(OVERVIEW_EVERY, async () => {
   try {
     overview = await get("overview");
     lastHeard = Date.now();
+    unheard = 0;
     document.body.classList.remove("stale");
     showOverview();
   } catch {
+    unheard += 1;
+    if (unheard < TOLERATED) return;
     document.body.classList.add("stale");
     showVerdict({
       level: "failure",
