@@ -19,7 +19,6 @@ from bridge.app.figures import figures
 from bridge.app.metered import Metered
 from bridge.app.overview import Overview, history_json, nothing_yet
 from bridge.app.past import Past
-from bridge.app.recent import Look
 from bridge.app.refusals import dead_letters_json
 from bridge.app.status import as_json, status
 from bridge.clock import Clock
@@ -156,8 +155,7 @@ class Oversight:
 
     async def entries(self, wanted: Wanted) -> Json:
         """See `View.entries`; what has to be decoded for it is, beside the loop."""
-        look = Look(wanted.after, wanted.min_severity, wanted.text)
-        return await asyncio.to_thread(self._past.recent.snapshot().find, look)
+        return await asyncio.to_thread(self._past.recent.snapshot().find, wanted)
 
     async def problems(self) -> Json:
         """See `View.problems`.

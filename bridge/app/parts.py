@@ -196,10 +196,10 @@ def tailer_of(
         ledger_for=round(config.journal.ledger_for * SECOND),
         backlog_width=config.poll.concurrency,
     )
-    mapper: Mapper | Watched = mapper_of(app)
-    if world.recent is not None:
-        # Where the whole account is read, each entry says itself whose it is.
-        mapper = Watched(app.name if app.app_id else None, mapper, world.recent)
+    bare = mapper_of(app)
+    # Where the whole account is read, each entry says itself whose it is.
+    shown_as = app.name if app.app_id else None
+    mapper = bare if world.recent is None else Watched(shown_as, bare, world.recent)
     return Tailer(
         spec,
         account=account,

@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Final, Protocol
+from typing import Final
 
+from bridge.admin import Wanted
 from bridge.destinations.plain import SERVICE, mapping, plain, severity_of, time_of
+from bridge.mapping import Mapper
 from bridge.mapping.json_text import json_text
 from bridge.mapping.severity import UNSPECIFIED
 from bridge.model import Encoded, Gap, Identified, Json, Tick
@@ -28,19 +30,6 @@ LONGEST_MESSAGE: Final = 2_000
 """Characters of a message that are shown; how long it really is, is said beside it."""
 _LONGEST_WORD: Final = 64
 _TO_MILLISECONDS: Final = len("YYYY-MM-DDTHH:MM:SS.fff")
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What is asked for: what came ``after`` an earlier answer's ``next``, or all that is kept.
-
-    ``min_severity`` is the least severity number; what has none is shown. ``text`` is looked for
-    in messages, in whatever case.
-    """
-
-    after: str = ""
-    min_severity: int = UNSPECIFIED
-    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +53,13 @@ class Snapshot:
     end: int
     kept: tuple[_Kept, ...]
 
-    def find(self, look: Look) -> Json:
+    def find(self, wanted: Wanted) -> Json:
         """The newest matching entries, the newest first, and how to go on from here.
 
         ``left_out`` counts the entries since ``after`` that were not looked at: there were more
         than are shown, or than are kept.
         """
-        after = self._number(look.after)
+        after = self._number(wanted.after)
         start = 0 if after is None else after
         found: list[Json] = []
         looked_from = self.end
@@ -81,7 +70,7 @@ class Snapshot:
                 if number < start or len(found) == MOST_SHOWN:
                     break
                 looked_from = number
-                if _wanted(located, look):
+                if _matches(located, wanted):
                     found.append(_entry(number, one.app, located))
         # Apps are journaled one after the other; people read by time.
         found.sort(key=lambda entry: entry["time"][:_TO_MILLISECONDS], reverse=True)
@@ -130,24 +119,10 @@ class Recent:
         return records > self._most_records or self._bytes > self._most_bytes
 
 
-class Encoder(Protocol):
-    """The part of a `bridge.mapping.Mapper` that a reader uses."""
-
-    def encode(
-        self, found: Sequence[Identified], observed: Tick, gaps: Sequence[Gap] = ()
-    ) -> list[Encoded]:
-        """See `Mapper.encode`."""
-        ...
-
-    def settle(self) -> Mapping[str, int]:
-        """See `Mapper.settle`."""
-        ...
-
-
 class Watched:
     """A mapper whose batches are kept once they are journaled, without its knowing."""
 
-    def __init__(self, app: str | None, mapper: Encoder, recent: Recent) -> None:
+    def __init__(self, app: str | None, mapper: Mapper, recent: Recent) -> None:
         self._app = app
         self._mapper = mapper
         self._recent = recent
@@ -175,11 +150,11 @@ def _newest_first(one: _Kept) -> Iterator[tuple[int, Located]]:
     yield from zip(range(one.end - 1, one.first - 1, -1), reversed(records), strict=True)
 
 
-def _wanted(located: Located, look: Look) -> bool:
+def _matches(located: Located, wanted: Wanted) -> bool:
     record = located[2]
-    if UNSPECIFIED < record.severity_number < look.min_severity:
+    if UNSPECIFIED < record.severity_number < wanted.min_severity:
         return False
-    return not look.text or look.text.casefold() in _message(located).casefold()
+    return not wanted.text or wanted.text.casefold() in _message(located).casefold()
 
 
 def _entry(number: int, app: str | None, located: Located) -> Json:

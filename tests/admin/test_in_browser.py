@@ -17,7 +17,7 @@ from bridge import settings
 from bridge.admin import Wanted
 from bridge.admin.server import address_of, listening, serving
 from bridge.app.parts import mapper_of
-from bridge.app.recent import LONGEST_MESSAGE, MOST_SHOWN, Look, Recent
+from bridge.app.recent import LONGEST_MESSAGE, MOST_SHOWN, Recent
 from bridge.model import SECOND, Entry, Identified, Json
 from bridge.timestamps import format_tick
 
@@ -137,8 +137,7 @@ class Fed(viewing.Shown):
         """See `View.entries`."""
         self.log(*(f"line {self.written + n}" for n in range(self.flood)))
         self.answered += 1
-        look = Look(wanted.after, wanted.min_severity, wanted.text)
-        return self.recent.snapshot().find(look)
+        return self.recent.snapshot().find(wanted)
 
     async def problems(self) -> Json:
         """See `View.problems`."""
@@ -427,6 +426,17 @@ def test_nothing_moves_when_nothing_changed(chrome: Browser) -> None:
         while len([asked for asked in tab.asked[count:] if asked.endswith("/overview")]) < 3:
             tab.pass_by(5)
         assert tab.page.evaluate("changes") == []
+
+
+def test_a_new_verdict_is_read_aloud(chrome: Browser) -> None:
+    """And not each new number in it."""
+    view = Fed()
+    with opened(chrome, view, unlock=False) as tab:
+        assert tab.page.text_content("#spoken") == "All is well: app is read."
+        for name, spoken in (("7", "All is well: 7 is read."), ("8", "All is well: 7 is read.")):
+            view.name = name
+            tab.wait(f"document.querySelector('h1').innerText === 'All is well: {name} is read.'")
+            assert tab.page.text_content("#spoken") == spoken
 
 
 def test_a_bridge_that_is_gone(chrome: Browser) -> None:

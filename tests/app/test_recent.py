@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import settings
+from bridge.admin import Wanted
 from bridge.app.parts import mapper_of
-from bridge.app.recent import LONGEST_MESSAGE, MOST_SHOWN, Look, Recent, Watched
+from bridge.app.recent import LONGEST_MESSAGE, MOST_SHOWN, Recent, Watched
 from bridge.mapping import Mapper
 from bridge.model import ALL_DROPPED, SECOND, Entry, Gap, GapKind, Identified, Json
 from bridge.timestamps import format_tick
@@ -41,16 +42,16 @@ def journal(mapper: Watched, found: Sequence[Identified], *gaps: Gap) -> None:
     mapper.settle()
 
 
-def messages(recent: Recent, **look: Any) -> list[str]:
+def messages(recent: Recent, **wanted: Any) -> list[str]:
     """The messages that are found, the newest first."""
-    return [one["message"] for one in recent.snapshot().find(Look(**look))["entries"]]
+    return [one["message"] for one in recent.snapshot().find(Wanted(**wanted))["entries"]]
 
 
 def test_the_newest_first_with_what_there_is_to_say() -> None:
     """One entry as it is shown."""
     recent = Recent()
     journal(watched(recent), entries("a", "b", level="ERROR"))
-    answer = recent.snapshot().find(Look())
+    answer = recent.snapshot().find(Wanted())
     assert [one["message"] for one in answer["entries"]] == ["b", "a"]
     assert answer["entries"][1] == {
         "number": 0,
@@ -90,7 +91,7 @@ def test_masked_is_masked_and_dropped_is_gone() -> None:
     shown = messages(recent)
     assert "has *** in it" in shown
     assert len(shown) == 2
-    assert "key-123" not in str(recent.snapshot().find(Look()))
+    assert "key-123" not in str(recent.snapshot().find(Wanted()))
 
 
 def test_whose_it_is() -> None:
@@ -98,7 +99,7 @@ def test_whose_it_is() -> None:
     recent = Recent()
     journal(watched(recent, None), entries("a"))
     journal(watched(recent, "mine"), entries("b", first=1))
-    assert [one["app"] for one in recent.snapshot().find(Look())["entries"]] == ["mine", "own"]
+    assert [one["app"] for one in recent.snapshot().find(Wanted())["entries"]] == ["mine", "own"]
 
 
 def test_going_on() -> None:
@@ -106,13 +107,13 @@ def test_going_on() -> None:
     recent = Recent()
     mapper = watched(recent)
     journal(mapper, entries("a"))
-    after = recent.snapshot().find(Look())["next"]
+    after = recent.snapshot().find(Wanted())["next"]
     assert messages(recent, after=after) == []
     journal(mapper, entries("b", "c", first=1))
     assert messages(recent, after=after) == ["c", "b"]
     for strange in ("ffffffff.1", ".", "", "1", after.replace(".", ".x"), f"{after}٣"):
         assert messages(recent, after=strange) == ["c", "b", "a"]
-    other = Recent().snapshot().find(Look())["next"]
+    other = Recent().snapshot().find(Wanted())["next"]
     assert messages(recent, after=other) == ["c", "b", "a"]
 
 
@@ -133,7 +134,7 @@ def test_long_messages_are_cut() -> None:
     """By characters; how long it was is said."""
     recent = Recent()
     journal(watched(recent), entries("ü" * 100_000))
-    [one] = recent.snapshot().find(Look())["entries"]
+    [one] = recent.snapshot().find(Wanted())["entries"]
     assert one["message"] == "ü" * LONGEST_MESSAGE
     assert one["length"] == 100_000
 
@@ -143,25 +144,25 @@ def test_so_many_at_a_time() -> None:
     recent = Recent()
     mapper = watched(recent)
     journal(mapper, entries("old"))
-    after = recent.snapshot().find(Look())["next"]
+    after = recent.snapshot().find(Wanted())["next"]
     journal(mapper, entries(*map(str, range(1_500)), first=1))
-    answer = recent.snapshot().find(Look(after=after))
+    answer = recent.snapshot().find(Wanted(after=after))
     assert [int(one["message"]) for one in answer["entries"]] == list(
         range(1_499, 1_499 - MOST_SHOWN, -1)
     )
     assert answer["left_out"] == 1_500 - MOST_SHOWN
-    assert recent.snapshot().find(Look(after=answer["next"]))["entries"] == []
+    assert recent.snapshot().find(Wanted(after=answer["next"]))["entries"] == []
 
 
 def test_it_is_bounded() -> None:
     """In records and in bytes, by whole batches; what went is counted for who asks later."""
     by_count = Recent(most_records=10)
     mapper = watched(by_count)
-    after = by_count.snapshot().find(Look())["next"]
+    after = by_count.snapshot().find(Wanted())["next"]
     for n in range(8):
         journal(mapper, entries(*(f"{n}.{m}" for m in range(4)), first=4 * n))
     assert [one.partition(".")[0] for one in messages(by_count)] == ["7"] * 4 + ["6"] * 4
-    assert by_count.snapshot().find(Look(after=after))["left_out"] == 24
+    assert by_count.snapshot().find(Wanted(after=after))["left_out"] == 24
     by_size = Recent(most_bytes=2_000)
     mapper = watched(by_size)
     for n in range(8):
@@ -224,11 +225,11 @@ def test_no_entry_is_shown_twice(appends: list[list[str]], most: int) -> None:
     """Whoever asks again and again sees each entry once, or hears that some were left out."""
     recent = Recent(most_records=most)
     mapper = watched(recent)
-    after, seen, left_out, written = recent.snapshot().find(Look())["next"], [], 0, 0
+    after, seen, left_out, written = recent.snapshot().find(Wanted())["next"], [], 0, 0
     for one in appends:
         journal(mapper, entries(*one, first=written))
         written += len(one)
-        answer = recent.snapshot().find(Look(after=after))
+        answer = recent.snapshot().find(Wanted(after=after))
         after = answer["next"]
         seen += [entry["number"] for entry in answer["entries"]]
         left_out += answer["left_out"]

@@ -191,6 +191,14 @@ class Loop {
 
 const SIGNS = { fine: "✓", note: "·", warning: "!", failure: "✕" };
 
+/* What is read aloud: a new verdict, and not each new number in it. */
+function speak({ level, sentence, mend }) {
+  const matter = `${level} ${sentence.replace(/[\d.,]+/g, "")}`;
+  if ($("spoken").dataset.matter === matter) return;
+  $("spoken").dataset.matter = matter;
+  say($("spoken"), plain(`${sentence} ${mend}`.replaceAll("`", "").trim()));
+}
+
 function showVerdict(first, also) {
   const box = $("verdict");
   box.hidden = false;
@@ -208,6 +216,7 @@ function showVerdict(first, also) {
       return make("li", { className: one.level }, icon(one.level), words);
     }));
   }
+  speak(first);
   document.title = `${SIGNS[first.level]} ${first.state} – fal log bridge`;
 }
 
@@ -238,7 +247,7 @@ function chart(samples, length) {
 function reach() {
   const lengths = Object.values(past.apps).map((one) => one.lag.length);
   const seconds = Math.max(SHORTEST_CHART, ...lengths) * past.every_seconds;
-  return seconds >= 3600 ? "last hour" : `last ${Math.ceil(seconds / 60)} min`;
+  return seconds >= 3600 ? "last hour" : `last ${Math.round(seconds / 60)} min`;
 }
 
 function emptyChart() {
@@ -315,7 +324,10 @@ function showState(where, level, state) {
   where.replaceChildren(icon(level), state);
 }
 
-function showProblem(one, problem, now) {
+/* A problem that is over is shown for an hour, as the charts are. */
+function showProblem(one, told, now) {
+  const fresh = told && Date.parse(overview.time) - Date.parse(told.time) < 3600000;
+  const problem = now || fresh ? told : undefined;
   const row = one.rows[1], said = JSON.stringify([problem, now]);
   row.hidden = !problem;
   if (!problem || row.dataset.said === said) return;
