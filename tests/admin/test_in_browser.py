@@ -114,7 +114,7 @@ class Fed(viewing.Shown):
         found = []
         for message in messages:
             self.written += 1
-            tick = AT + self.written * SECOND // FLOOD
+            tick = AT + self.written * 1_000
             raw = {"timestamp": format_tick(tick), "level": level, "message": message, "app": "app"}
             uid = self.written.to_bytes(16, "big")
             found.append(Identified(Entry(raw, tick), tick, uid))
@@ -318,6 +318,21 @@ def test_filters(chrome: Browser) -> None:
         tab.page.fill("#text", "")
         tab.page.select_option("#level", "")
         tab.wait(f"document.querySelectorAll('{ROWS}').length === 10")
+
+
+def test_entries_are_in_the_order_of_their_times(chrome: Browser) -> None:
+    """Also those that came with an earlier answer: apps are read one after the other."""
+    view = Fed()
+    view.log("0", "1", "2")
+    view.written += 3
+    view.log("6")
+    with opened(chrome, view) as tab:
+        view.written -= 4
+        view.log("3", "4", "5")
+        view.written += 1
+        view.log("7")
+        tab.wait(f"document.querySelectorAll('{ROWS}').length === 8")
+        assert tab.texts(f"{ROWS} .text") == list("76543210")
 
 
 def test_a_level_is_told_by_word_and_shape(chrome: Browser) -> None:

@@ -550,6 +550,20 @@ function leftOutRow(number) {
   return make("tr", { role: "row", className: "left" }, cellOfAll);
 }
 
+/*
+ * Put entries, the newest first, where their times belong: apps are read one after the other. What
+ * stands below a row that tells of entries left out is older than all that comes.
+ */
+function merge(list, found) {
+  let place = list.rows[0] ?? null;
+  for (const entry of found) {
+    const row = entryRow(entry);
+    row.dataset.time = entry.time.slice(0, 23);
+    while (place && place.dataset.time > row.dataset.time) place = place.nextElementSibling;
+    list.insertBefore(row, place);
+  }
+}
+
 function showNote(number) {
   const list = $("entries").tBodies[0], filtered = $("level").value || $("text").value;
   $("entries-none").hidden = list.rows.length > 0;
@@ -576,10 +590,8 @@ const entries = new Loop(ENTRIES_EVERY, async () => {
   if (question !== asked) return;
   if (after && answer.next.split(".")[0] !== after.split(".")[0]) list.replaceChildren();
   after = answer.next;
-  const fresh = document.createDocumentFragment();
-  for (const entry of answer.entries) fresh.append(entryRow(entry));
-  if (answer.left_out && list.rows.length) fresh.append(leftOutRow(answer.left_out));
-  list.prepend(fresh);
+  if (answer.left_out && list.rows.length) list.prepend(leftOutRow(answer.left_out));
+  merge(list, answer.entries);
   while (list.rows.length > MOST_ROWS) list.lastElementChild.remove();
   showNote(list.rows.length);
 });
