@@ -70,11 +70,8 @@ class Overview:
         apps = [self._app(tailer, stuck) for tailer in self._bridge.tailers]
         forwarding = {state.destination: state for state in self._states()}
         destinations = [
-            *(
-                self._destination(one, forwarding.get(one.destination), stuck)
-                for one in stats.backlogs
-            ),
-            *(self._unused(one) for one in stats.unused),
+            *(self._destination(one, stuck, forwarding) for one in stats.backlogs),
+            *(self._destination(one, (), {}, in_use=False) for one in stats.unused),
         ]
         store = self._journal(stats, stuck)
         first, others = findings.verdict(apps, destinations, store)
@@ -116,9 +113,15 @@ class Overview:
         )
 
     def _destination(
-        self, backlog: Backlog, state: Forwarding | None, stuck: tuple[str, ...]
+        self,
+        backlog: Backlog,
+        stuck: tuple[str, ...],
+        forwarding: Mapping[str, Forwarding],
+        *,
+        in_use: bool = True,
     ) -> findings.Destination:
         name = backlog.destination
+        state = forwarding.get(name)
         return findings.Destination(
             name=name,
             waiting=backlog.records,
@@ -126,15 +129,7 @@ class Overview:
             trouble=state.trouble.verdict if state and state.trouble else None,
             paused=backlog.paused,
             stuck=any(one.startswith(f"destination {name}: ") for one in stuck),
-            dead_letters=backlog.dead_letters,
-        )
-
-    def _unused(self, backlog: Backlog) -> findings.Destination:
-        return findings.Destination(
-            name=backlog.destination,
-            waiting=backlog.records,
-            age=self._age(backlog),
-            in_use=False,
+            in_use=in_use,
             dead_letters=backlog.dead_letters,
         )
 

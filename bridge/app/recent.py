@@ -8,6 +8,7 @@ anything until somebody asks.
 from __future__ import annotations
 
 import gzip
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ MOST_SHOWN: Final = 200
 LONGEST_MESSAGE: Final = 2_000
 """Characters of a message that are shown; how long it really is, is said beside it."""
 _LONGEST_WORD: Final = 64
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _TO_MILLISECONDS: Final = len("YYYY-MM-DDTHH:MM:SS.fff")
 
 
@@ -80,7 +82,7 @@ class Snapshot:
     def _number(self, after: str) -> int | None:
         """The first number that was not seen yet; None where nothing was, of this process."""
         run, _, number = after.rpartition(".")
-        if run != self.run or not (number.isascii() and number.isdecimal()):
+        if run != self.run or not _NUMBER.fullmatch(number):
             return None
         return min(int(number), self.end)
 

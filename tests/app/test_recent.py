@@ -111,7 +111,15 @@ def test_going_on() -> None:
     assert messages(recent, after=after) == []
     journal(mapper, entries("b", "c", first=1))
     assert messages(recent, after=after) == ["c", "b"]
-    for strange in ("ffffffff.1", ".", "", "1", after.replace(".", ".x"), f"{after}٣"):
+    for strange in (
+        "ffffffff.1",
+        ".",
+        "",
+        "1",
+        after.replace(".", ".x"),
+        f"{after}٣",
+        after + "9" * 5_000,
+    ):
         assert messages(recent, after=strange) == ["c", "b", "a"]
     other = Recent().snapshot().find(Wanted())["next"]
     assert messages(recent, after=other) == ["c", "b", "a"]
