@@ -103,7 +103,7 @@ def test_a_broken_backend(
     assert "no such user" not in tab.page.content()
     tab.unlock(TOKEN)
     tab.wait("document.querySelector('#destinations .problem').innerText.includes('no such user')")
-    assert tab.text("#journal-held") == "Held by backend, which is furthest behind."
+    assert tab.text("#journal-used").endswith("wait")
     trouble.clear()
     tab.wait("document.querySelector('#verdict.fine')")
     assert "over by now" in tab.text("#destinations .problem")

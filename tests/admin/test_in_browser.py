@@ -40,7 +40,7 @@ def finding(level: str, state: str, sentence: str, mend: str = "") -> Json:
     return {"level": level, "state": state, "sentence": sentence, "mend": mend}
 
 
-def overview(name: str = "app") -> Json:
+def overview(name: str, waited: float) -> Json:
     """A bridge that reads one app and delivers to one destination."""
     return {
         "time": format_tick(AT),
@@ -78,7 +78,7 @@ def overview(name: str = "app") -> Json:
                 "cursor": 1,
                 "waiting_records": 2,
                 "waiting_bytes": 3_000,
-                "oldest_seconds": 4.0,
+                "oldest_seconds": waited,
                 "rate": None,
                 "delivered": 0,
                 "dead_letters": 5,
@@ -102,6 +102,7 @@ class Fed(viewing.Shown):
     name: str = "app"
     reason: str = "no"
     recent: Recent = field(default_factory=Recent)
+    waited: float = 4.0
     flood: int = 0
     answered: int = 0
     written: int = 0
@@ -122,7 +123,7 @@ class Fed(viewing.Shown):
 
     async def overview(self) -> Json:
         """See `View.overview`."""
-        return overview(self.name)
+        return overview(self.name, self.waited)
 
     def history(self) -> Json:
         """See `View.history`."""
@@ -387,6 +388,7 @@ def test_without_a_token_configured(chrome: Browser) -> None:
         assert "token: ${env:ADMIN_TOKEN}" in tab.text("#no-token")
         assert tab.page.locator("#unlock:visible, #lines:visible, #filter:visible").count() == 0
         assert tab.text("#journal-used") == "2.9 KiB wait"
+        assert tab.text("#journal-held") == "On its way: nothing has waited for long."
         assert view.answered == 0
 
 
@@ -465,6 +467,14 @@ def test_a_bridge_that_is_gone(chrome: Browser) -> None:
     assert tab.text("#apps .state").strip() == "reading"
     assert "no answer" in tab.page.title()
     tab.close()
+
+
+def test_who_holds_the_journal(chrome: Browser) -> None:
+    """The one that is furthest behind, once that is no mere moment."""
+    view = Fed(name="siem", waited=45.0)
+    with opened(chrome, view, unlock=False) as tab:
+        assert tab.text("#journal-held") == "Held by siem, which is furthest behind."
+        assert tab.page.get_attribute("#journal-bar", "aria-valuenow") == "30"
 
 
 def test_charts(chrome: Browser) -> None:

@@ -89,8 +89,10 @@ class Tab:
 
     def text(self, selector: str) -> str:
         """What the first such element shows."""
-        return self.page.inner_text(selector)
+        shown: str = self.page.inner_text(selector)
+        return shown
 
     def texts(self, selector: str) -> list[str]:
         """What all such elements show."""
-        return self.page.locator(selector).all_inner_texts()
+        shown: list[str] = self.page.locator(selector).all_inner_texts()
+        return shown

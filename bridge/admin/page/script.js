@@ -12,6 +12,7 @@ const ENTRIES_EVERY = 1000;
 const PROBLEMS_EVERY = 10000;
 const PATIENCE = 10000;
 const TOLERATED = 2;
+const LONG = 30;
 const MOST_ROWS = 500;
 const MOST_MARKS = 60;
 const SHORTEST_CHART = 30;
@@ -385,7 +386,7 @@ const WHY = {
   unreadable: "the API fails for it; asked again every hour",
 };
 
-function showJournal(journal) {
+function showJournal(journal, destinations) {
   const share = journal.max_bytes ? Math.min(1, journal.bytes / journal.max_bytes) : 0;
   say($("journal-used"), journal.bytes ? `${size(journal.bytes)} wait` : "Empty");
   say($("journal-of"), `${journal.bytes ? "of" : "with room for"} ${size(journal.max_bytes)}`);
@@ -394,8 +395,10 @@ function showJournal(journal) {
   bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
   bar.setAttribute("aria-valuetext", journal.sentence);
   bar.firstElementChild.style.width = `${100 * share}%`;
-  say($("journal-held"), journal.held_by ? `Held by ${plain(journal.held_by)}, which is furthest behind.`
-    : "Nothing waits: every destination has taken what there is.");
+  const holder = destinations.find((one) => one.destination === journal.held_by);
+  say($("journal-held"), !holder ? "Nothing waits: every destination has taken what there is."
+    : holder.oldest_seconds < LONG ? "On its way: nothing has waited for long."
+      : `Held by ${plain(holder.destination)}, which is furthest behind.`);
   say($("journal-dead"), journal.dead_letter_bytes
     ? `Dead letters take ${size(journal.dead_letter_bytes)} of ${size(journal.dead_letters_max_bytes)}.` : "");
 }
@@ -445,7 +448,7 @@ function showOverview() {
   if (overview.journal) {
     showApps(overview.apps);
     showDestinations(overview.destinations);
-    showJournal(overview.journal);
+    showJournal(overview.journal, overview.destinations);
     showRecord(overview.apps, overview.destinations);
     say($("version"), `fal-log-bridge ${overview.version}, up for ${span(overview.uptime_seconds)}`);
   }
