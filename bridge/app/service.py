@@ -40,7 +40,7 @@ async def run(load: Callable[[], settings.Settings], emit: Emit) -> int:
             config: settings.Settings, halt: asyncio.Event, stack: AsyncExitStack
         ) -> Bridge:
             overseen = await overseer.begin(config, halt, stack)
-            world = real_world(overseen.emit, overseen.meter, overseen.recent)
+            world = real_world(overseen.emit, overseen.meter, recent=overseen.recent)
             bridge = await build(config, world, stack)
             await _say_started(config, bridge, emit)
             await stack.enter_async_context(overseen.looking_after(bridge))
