@@ -7,38 +7,48 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bridge.admin import Health, View
+from bridge.admin import Health, View, Wanted
+from bridge.admin.page import HEADERS, Page
 from bridge.errors import JournalError
+from bridge.mapping.severity import INFO, severity_number
+from bridge.model import Json
 from bridge.telemetry import Emit
 from bridge.telemetry.service import InternalError
 
 _GUARDED: Final = "/api/"
 _SCHEME: Final = "bearer"
-_HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+_LONGEST_TEXT: Final = 200
 
 
-def application(view: View, emit: Emit, token: str | None = None) -> Starlette:
+def application(view: View, emit: Emit, token: str | None = None, prefix: str = "") -> Starlette:
     """The ASGI application over a view; its defects are told to ``emit``.
 
-    ``token`` is asked for, as a bearer token (RFC 6750, 2.1), under ``/api/``.
+    ``token`` is asked for, as a bearer token (RFC 6750, 2.1), under ``/api/``. Each path is
+    answered with ``prefix`` before it too: reverse proxies leave it there or take it off.
     """
     app = Starlette(
         routes=[
+            Route("/", _page(Page.load())),
             Route("/livez", _health(view.live)),
             Route("/readyz", _health(view.ready)),
             Route("/metrics", _metrics(view)),
-            Route("/api/status", _status(view)),
+            Route("/overview", _overview(view, has_token=token is not None)),
+            Route("/history", _history(view)),
+            Route("/api/status", _told(view.status)),
+            Route("/api/entries", _content(_entries(view), token)),
+            Route("/api/problems", _content(_told(view.problems), token)),
         ],
-        middleware=[Middleware(_Guard, token=token)],
+        middleware=[Middleware(_Prefix, prefix=prefix), Middleware(_Guard, token=token)],
         exception_handlers={HTTPException: _refused, Exception: _broken(emit)},
     )
     app.router.redirect_slashes = False  # one path for each thing
@@ -46,6 +56,13 @@ def application(view: View, emit: Emit, token: str | None = None) -> Starlette:
 
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _page(page: Page) -> _Endpoint:
+    async def answer(_: Request) -> Response:
+        return HTMLResponse(page.html, headers=page.headers)
+
+    return answer
 
 
 def _health(look: Callable[[], Health]) -> _Endpoint:
@@ -60,17 +77,56 @@ def _health(look: Callable[[], Health]) -> _Endpoint:
 def _metrics(view: View) -> _Endpoint:
     async def answer(request: Request) -> Response:
         kind, text = view.metrics(request.headers.get("accept", ""))
-        return Response(text, headers=_HEADERS | {"content-type": kind})
+        return Response(text, headers={**HEADERS, "content-type": kind})
 
     return answer
 
 
-def _status(view: View) -> _Endpoint:
+def _overview(view: View, *, has_token: bool) -> _Endpoint:
+    async def answer(_: Request) -> Response:
+        return _json({**await view.overview(), "has_token": has_token})
+
+    return answer
+
+
+def _history(view: View) -> _Endpoint:
+    async def answer(_: Request) -> Response:
+        return _json(view.history())
+
+    return answer
+
+
+def _told(tell: Callable[[], Awaitable[Json]]) -> _Endpoint:
     async def answer(_: Request) -> Response:
         try:
-            return _json(await view.status())
+            return _json(await tell())
         except JournalError as error:
             return _json({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    return answer
+
+
+def _entries(view: View) -> _Endpoint:
+    async def answer(request: Request) -> Response:
+        asked = request.query_params
+        level = asked.get("level", "")
+        least = severity_number(level, stderr=INFO)
+        if level and not least:
+            return _json({"error": "no such level"}, HTTPStatus.BAD_REQUEST)
+        text = asked.get("text", "")[:_LONGEST_TEXT]
+        return _json(await view.entries(Wanted(asked.get("after", ""), least, text)))
+
+    return answer
+
+
+def _content(endpoint: _Endpoint, token: str | None) -> _Endpoint:
+    """An endpoint that shows log content: not without a token, so not while none is set."""
+    if token is not None:
+        return endpoint
+
+    async def answer(_: Request) -> Response:
+        error = "log content is shown only with a token, and none is set: see admin.token"
+        return _json({"error": error}, HTTPStatus.FORBIDDEN)
 
     return answer
 
@@ -89,6 +145,22 @@ def _broken(emit: Emit) -> Callable[[Request, Exception], Awaitable[Response]]:
         return _json({"error": "internal error"}, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     return answer
+
+
+class _Prefix:
+    """Takes off what a reverse proxy has left before the path."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if self._prefix and scope["type"] == "http":
+            path = scope["path"]
+            if path == self._prefix or path.startswith(f"{self._prefix}/"):
+                scope = {**scope, "path": path.removeprefix(self._prefix) or "/"}
+        await self._app(scope, receive, send)
 
 
 class _Guard:
@@ -116,4 +188,6 @@ class _Guard:
 
 
 def _json(content: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return JSONResponse(content, status, headers=_HEADERS)
+    # An hour of a hundred apps is half a megabyte of numbers, encoded in the bridge's own loop.
+    body = msgspec.json.encode(content)
+    return Response(body, status, headers={**HEADERS, "content-type": "application/json"})

@@ -25,12 +25,12 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    view: View, listener: socket.socket, emit: Emit, token: str | None = None
+    view: View, listener: socket.socket, emit: Emit, token: str | None = None, prefix: str = ""
 ) -> AsyncIterator[None]:
     """Serve a view on a listening socket, which is closed in the end."""
     server = _Server(
         uvicorn.Config(
-            application(view, emit, token),
+            application(view, emit, token, prefix),
             http="h11",
             ws="none",
             lifespan="off",

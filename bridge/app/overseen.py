@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bridge import settings
-from bridge.admin import Health, View
+from bridge.admin import Health, View, Wanted
 from bridge.admin.server import address_of, listening, serving
 from bridge.app.bridge import Bridge
 from bridge.app.oversight import Oversight
+from bridge.app.past import Past
+from bridge.app.recent import Recent
 from bridge.clock import SystemClock
 from bridge.errors import ConfigError
 from bridge.model import Json
@@ -44,6 +46,7 @@ class Overseen:
     oversight: Oversight
     exporters: Sequence[Exporter]
     where: Event | None
+    recent: Recent | None = None
 
     @asynccontextmanager
     async def looking_after(self, bridge: Bridge) -> AsyncIterator[None]:
@@ -87,6 +90,7 @@ class Overseer:
         self._emit = emit
         self._clock = SystemClock()
         self._began = self._clock.monotonic()
+        self._past = Past(self._clock)
         self._present = _Present()
         self._door = _Door(self._present, emit)
 
@@ -114,7 +118,9 @@ class Overseer:
             apps=[app.name for app in config.apps],
             destinations=[one.name for one in config.destinations],
         )
-        oversight = Oversight(config, self._clock, registry, halt, began=self._began)
+        oversight = Oversight(
+            config, self._clock, registry, halt, began=self._began, past=self._past
+        )
         self._present.take(oversight, registry)
         tracer, exporters = self._exporting(config.telemetry, registry)
         for exporter in exporters:
@@ -125,7 +131,8 @@ class Overseer:
             self._emit(event)
             oversight.note(event)
 
-        return Overseen(heard, registry, tracer, oversight, exporters, where)
+        recent = self._recent(config.admin)
+        return Overseen(heard, registry, tracer, oversight, exporters, where, recent)
 
     def _exporting(
         self, config: settings.Telemetry, registry: Registry
@@ -143,6 +150,13 @@ class Overseer:
         tracing = Tracing(config.sampling_ratio)
         spans = Exporter(SPANS, tracing.otlp, config, self._clock, self._emit)
         return tracing, [*exporters, spans]
+
+    def _recent(self, admin: settings.Admin) -> Recent | None:
+        """Where the last entries are kept; nowhere, while nobody may see them."""
+        if admin.enabled and admin.token is not None:
+            return self._past.recent
+        self._past.recent.clear()
+        return None
 
 
 class _Present:
@@ -180,6 +194,22 @@ class _Present:
         """See `View.status`."""
         return await self._oversight.status()
 
+    async def overview(self) -> Json:
+        """See `View.overview`."""
+        return await self._oversight.overview()
+
+    def history(self) -> Json:
+        """See `View.history`."""
+        return self._oversight.history()
+
+    async def entries(self, wanted: Wanted) -> Json:
+        """See `View.entries`."""
+        return await self._oversight.entries(wanted)
+
+    async def problems(self) -> Json:
+        """See `View.problems`."""
+        return await self._oversight.problems()
+
 
 class _Door:
     """The admin server's port, which stays open for as long as its address is the same."""
@@ -214,7 +244,7 @@ class _Door:
         if self._listener is not None:
             token = admin.token.get_secret_value() if admin.token else None
             # The server closes what it is given; who comes before the next one does, waits.
-            served = serving(self._view, self._listener.dup(), self._emit, token)
+            served = serving(self._view, self._listener.dup(), self._emit, token, admin.path_prefix)
             await self._server.enter_async_context(served)
 
     async def close(self) -> None:

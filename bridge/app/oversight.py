@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from bridge import settings
-from bridge.admin import Health
+from bridge.admin import Health, Wanted
 from bridge.app.bridge import Bridge
 from bridge.app.figures import figures
 from bridge.app.metered import Metered
+from bridge.app.overview import Overview, history_json, nothing_yet
+from bridge.app.past import Past
+from bridge.app.refusals import dead_letters_json
 from bridge.app.status import as_json, status
 from bridge.clock import Clock
 from bridge.delivery.forwarder import Forwarding
@@ -28,6 +32,9 @@ from bridge.telemetry.registry import Registry
 
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks at the journal's figures."""
+
+_READ_EVERY: Final = 5.0
+"""Seconds for which what the overview reads of the journal is good enough."""
 
 _SLACK: Final = 60.0
 _LONGEST_BACKOFF: Final = 60.0
@@ -44,8 +51,12 @@ class Oversight:
         stop: asyncio.Event,
         *,
         began: float | None = None,
+        past: Past | None = None,
     ) -> None:
-        """``began`` is the monotonic moment at which the process did, if that is not now."""
+        """``began`` is the monotonic moment at which the process did, if that is not now.
+
+        ``past`` is what it remembers of the bridges before, if there were any.
+        """
         self._config = config
         self._clock = clock
         self._registry = registry
@@ -58,6 +69,10 @@ class Oversight:
         self._marks: dict[str, tuple[object, float]] = {}
         self._unstored: set[str] = set()
         self._showing = asyncio.Lock()
+        self._past = past or Past(clock)
+        self._overview: Overview | None = None
+        self._told: Json = {}
+        self._told_at = float("-inf")
 
     def note(self, event: Event) -> None:
         """Hear an event: whom the journal fails is not to blame for standing still."""
@@ -65,10 +80,14 @@ class Oversight:
             self._unstored.add(event.destination)
         elif isinstance(event, JournalRecovered):
             self._unstored.discard(event.destination)
+        self._past.problems.note(event)
 
     def take(self, bridge: Bridge) -> None:
         """Look after a bridge, which begins to run now."""
         self._bridge, self._looked = bridge, self._clock.monotonic()
+        self._overview = Overview(bridge, self._clock, self._past.history)
+        self._past.problems.keep("app", {tailer.name for tailer in bridge.tailers})
+        self._past.problems.keep("destination", {one.name for one in bridge.sending})
         looks = figures(bridge, self._clock, lambda: self._stats, began=self._began)
         for metric, look in looks.items():
             self._registry.observe(metric, look)
@@ -78,6 +97,8 @@ class Oversight:
         """Look at the bridge that was taken, every few seconds, for ever."""
         while self._bridge:
             await self._look(self._bridge)
+            if self._overview and self._stats:
+                self._overview.sample(self._stats)
             await self._clock.sleep(LOOK_EVERY)
 
     def live(self) -> Health:
@@ -115,6 +136,51 @@ class Oversight:
         """
         async with self._showing:
             return as_json(await asyncio.to_thread(status, self._config, self._clock))
+
+    async def overview(self) -> Json:
+        """See `View.overview`."""
+        if self._stop.is_set():
+            return nothing_yet("The bridge is stopping: it finishes what is on its way.")
+        if self._overview is None or self._stats is None:
+            return nothing_yet("The bridge is starting: its positions are not loaded yet.")
+        return self._overview.document(
+            self._stats,
+            stuck=self.live().reasons,
+            journal=await self._journal_told(),
+            uptime=self._clock.monotonic() - self._began,
+        )
+
+    def history(self) -> Json:
+        """See `View.history`."""
+        return {} if self._bridge is None else history_json(self._bridge, self._past.history)
+
+    async def entries(self, wanted: Wanted) -> Json:
+        """See `View.entries`; what has to be decoded for it is, beside the loop."""
+        return await asyncio.to_thread(self._past.recent.snapshot().find, wanted)
+
+    async def problems(self) -> Json:
+        """See `View.problems`.
+
+        Raises:
+            JournalUnusable: the journal cannot be read.
+        """
+        async with self._showing:
+            letters = await asyncio.to_thread(dead_letters_json, self._config)
+        problems = self._past.problems
+        return {
+            "apps": problems.as_json("app"),
+            "destinations": problems.as_json("destination"),
+            "dead_letters": letters,
+        }
+
+    async def _journal_told(self) -> Json:
+        """The status, at most a few seconds old, however many look; the last one if it fails."""
+        async with self._showing:
+            if self._clock.monotonic() - self._told_at >= _READ_EVERY:
+                self._told_at = self._clock.monotonic()
+                with suppress(JournalError):  # told by those whose work it stops
+                    self._told = as_json(await asyncio.to_thread(status, self._config, self._clock))
+            return self._told
 
     async def _look(self, bridge: Bridge) -> None:
         """Take the journal's figures, and note who has moved."""

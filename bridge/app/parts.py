@@ -15,6 +15,7 @@ import httpx
 from bridge import __version__, settings
 from bridge.app.bridge import Bridge
 from bridge.app.metered import Metered
+from bridge.app.recent import Recent, Watched
 from bridge.app.silences import Silences
 from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
@@ -55,7 +56,8 @@ IN_FLIGHT: Final = 4
 class World:
     """What the bridge touches besides its settings; tests put their own in place.
 
-    Transports stand in for the network, ``open_journal`` for the file.
+    Transports stand in for the network, ``open_journal`` for the file. ``recent`` is where the last
+    entries are kept for people to look at, None for nowhere.
     """
 
     clock: Clock
@@ -67,15 +69,22 @@ class World:
     otlp_transport: Callable[[str], httpx.AsyncBaseTransport | None] = lambda _: None
     meter: Meter = NO_METER
     tracer: Tracer = NO_TRACER
+    recent: Recent | None = None
 
 
-def real_world(emit: Emit, meter: Meter = NO_METER, tracer: Tracer = NO_TRACER) -> World:
+def real_world(
+    emit: Emit,
+    meter: Meter = NO_METER,
+    tracer: Tracer = NO_TRACER,
+    recent: Recent | None = None,
+) -> World:
     """The machine's clock, network, disk and standard output."""
     jitter = Random()  # noqa: S311 - spreads retries, keeps no secret
     return World(
         *(SystemClock(), jitter, emit, sys.stdout.buffer, _open_journal),
         meter=meter,
         tracer=tracer,
+        recent=recent,
     )
 
 
@@ -202,7 +211,10 @@ def tailer_of(
         ledger_for=round(config.journal.ledger_for * SECOND),
         backlog_width=config.poll.concurrency,
     )
-    mapper = mapper_of(app)
+    bare = mapper_of(app)
+    # Where the whole account is read, each entry says itself whose it is.
+    shown_as = app.name if app.app_id else None
+    mapper = bare if world.recent is None else Watched(shown_as, bare, world.recent)
     return Tailer(
         spec,
         account=account,

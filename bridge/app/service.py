@@ -40,9 +40,8 @@ async def run(load: Callable[[], settings.Settings], emit: Emit) -> int:
             config: settings.Settings, halt: asyncio.Event, stack: AsyncExitStack
         ) -> Bridge:
             overseen = await overseer.begin(config, halt, stack)
-            bridge = await build(
-                config, real_world(overseen.emit, overseen.meter, overseen.tracer), stack
-            )
+            world = real_world(overseen.emit, overseen.meter, overseen.tracer, overseen.recent)
+            bridge = await build(config, world, stack)
             await _say_started(config, bridge, emit)
             await stack.enter_async_context(overseen.looking_after(bridge))
             return bridge

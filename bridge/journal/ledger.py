@@ -89,6 +89,16 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalReason:
+    """A reason for which a destination refused records, how many it did, the newest one's time."""
+
+    destination: str
+    reason: str
+    letters: int
+    newest: Tick
+
+
+@dataclass(frozen=True, slots=True)
 class KeptLetter:
     """A dead letter with its ``place`` in the order of coming, and what it counts for in bytes.
 
@@ -387,6 +397,17 @@ class Ledger:
             KeptLetter(place, DeadLetter(*fields), size, bool(replay))
             for place, size, replay, *fields in rows
         )
+
+    def refusal_reasons(self, *, limit: int) -> tuple[RefusalReason, ...]:
+        """The reasons of the dead letters, by destination, the commonest first."""
+        rows = self._rows(
+            """
+            SELECT destination, reason, count(*), max(refused_at) FROM dead_letters
+            GROUP BY destination, reason ORDER BY destination, count(*) DESC, reason LIMIT ?
+            """,
+            (limit,),
+        )
+        return tuple(RefusalReason(*row) for row in rows)
 
     def lateness(self, app: str) -> Lateness | None:
         """How late the entries came that sweeps found, as far as their reads are still known."""

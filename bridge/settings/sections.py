@@ -41,6 +41,7 @@ _LARGEST_DATAGRAM: Final = 65_507
 _ENTERPRISE_NUMBER: Final = re.compile(r"(?=.{1,28}\Z)[0-9]+(?:\.[0-9]+)*\Z")
 """As long as an SD-ID leaves room for (RFC 5424, 6.3.2)."""
 _INT64: Final = range(-(2**63), 2**63)
+_PATH_PREFIX: Final = re.compile(r"(?!/api(?:/|\Z))(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+\Z")
 _PORTS: Final = range(65_536)
 
 
@@ -155,6 +156,12 @@ def _secret_key(secret: SecretStr) -> SecretStr:
     if not stripped.get_secret_value():
         raise ValueError("must not be empty")
     return _secret_line(stripped)
+
+
+def _path_prefix(text: str) -> str:
+    if text and not _PATH_PREFIX.fullmatch(text):
+        raise ValueError("must be a path such as /fal-logs, without a slash at its end")
+    return text
 
 
 def _listen(text: str) -> str:
@@ -351,14 +358,16 @@ class Journal(Section):
 
 
 class Admin(Section):
-    """The bridge's own web server: `/livez`, `/readyz`, `/metrics` and `/api/status`."""
+    """The bridge's own web server: a status page at `/`, health, metrics and `/api/status`."""
 
     enabled: bool = True
     """Whether there is one; with `run --once` there is none."""
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:9846"
     """Address as `host:port`; port 0 is any free one, also if the default's is taken."""
     token: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
-    """A bearer token that is asked for under `/api/`; health and metrics are open."""
+    """A bearer token that is asked for under `/api/`; log lines are shown to nobody without one."""
+    path_prefix: Annotated[str, AfterValidator(_path_prefix)] = ""
+    """What a reverse proxy leaves before paths, such as `/fal-logs`; both forms are answered."""
 
     @property
     def host(self) -> str:

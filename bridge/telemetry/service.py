@@ -229,7 +229,7 @@ class AdminListening(Event):
     @property
     def text(self) -> str:
         """See `Event.text`."""
-        return f"health, metrics and status are at http://{self.address}"
+        return f"the status page, health and metrics are at http://{self.address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +244,8 @@ class AdminMoved(Event):
     def text(self) -> str:
         """See `Event.text`."""
         return (
-            f"{self.wanted} is taken; health, metrics and status are at http://{self.address} "
-            "(set admin.listen to choose)"
+            f"{self.wanted} is taken; the status page, health and metrics are at "
+            f"http://{self.address} (set admin.listen to choose)"
         )
 
 

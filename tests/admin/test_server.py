@@ -9,28 +9,11 @@ from contextlib import closing
 
 import httpx
 import pytest
+from support.viewing import Shown
 
-from bridge.admin import Health
 from bridge.admin.server import address_of, listening, serving
 from bridge.errors import ConfigError
-from bridge.model import Json
 from bridge.telemetry import Event
-
-
-class _View:
-    """Everything is fine, and there is nothing to see."""
-
-    def live(self) -> Health:
-        return Health(ok=True)
-
-    def ready(self) -> Health:
-        return Health(ok=True)
-
-    def metrics(self, accept: str) -> tuple[str, bytes]:
-        return "text/plain", accept.encode()
-
-    async def status(self) -> Json:
-        raise ZeroDivisionError
 
 
 def served(body: Callable[[str], Awaitable[None]], host: str = "127.0.0.1") -> list[Event]:
@@ -39,7 +22,7 @@ def served(body: Callable[[str], Awaitable[None]], host: str = "127.0.0.1") -> l
 
     async def main() -> None:
         listener = listening(host, 0)
-        async with serving(_View(), listener, events.append):
+        async with serving(Shown(trouble=ZeroDivisionError()), listener, events.append):
             await body(address_of(listener))
 
     asyncio.run(main())

@@ -27,6 +27,7 @@ from bridge.journal.ledger import (
     OpenGap,
     ReadRecord,
     Refusal,
+    RefusalReason,
     State,
 )
 from bridge.journal.lock import Lock, is_held
@@ -175,6 +176,23 @@ def test_dead_letters_of_some_records(ledger: Ledger) -> None:
     """With the reason, without the payload."""
     assert ledger.dead_letters_of(["u1", "u9"]) == (Refusal("one", "u1", "too old", 250),)
     assert [one.uid for one in ledger.dead_letters_of({"u2", "u1"})] == ["u1", "u2"]
+
+
+def test_why_records_were_refused(running: SqliteJournal, path: Path) -> None:
+    """Each reason of a destination once, the commonest first."""
+    again = [
+        DeadLetter("two", f"v{n}", 4, ("rare", "no", "no")[n], b"z", 260 + n) for n in range(3)
+    ]
+    asyncio.run(running.advance("two", 4, again))
+    with Ledger.open(path) as ledger:
+        reasons = ledger.refusal_reasons(limit=9)
+        assert ledger.refusal_reasons(limit=1) == reasons[:1]
+    assert reasons == (
+        RefusalReason("one", "no", 1, 251),
+        RefusalReason("one", "too old", 1, 250),
+        RefusalReason("two", "no", 2, 262),
+        RefusalReason("two", "rare", 1, 260),
+    )
 
 
 def test_lateness_is_what_sweeps_found(ledger: Ledger) -> None:

@@ -427,6 +427,22 @@ def test_listen_refused(refused: Callable[..., str], listen: str) -> None:
     assert "must be host:port" in refused(f"{MINIMAL}admin: {{listen: {listen}}}\n")
 
 
+@pytest.mark.parametrize("prefix", ["", "/logs", "/fal/logs-1", "/~me/a.b_c"])
+def test_path_prefix(loaded: Loaded, prefix: str) -> None:
+    """A path of one or more parts, or none."""
+    admin = loaded(f"{MINIMAL}admin: {{path_prefix: '{prefix}'}}\n").admin
+    assert admin.path_prefix == prefix
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["/", "logs", "/logs/", "//logs", "/a//b", "/a b", "/..", "/a?b", "/ü", "/api", "/api/x"],
+)
+def test_path_prefix_refused(refused: Callable[..., str], prefix: str) -> None:
+    """What no proxy would leave there, and what would hide the API."""
+    assert "must be a path such as" in refused(f"{MINIMAL}admin: {{path_prefix: '{prefix}'}}\n")
+
+
 def test_null_means_the_default(loaded: Loaded) -> None:
     """A key with nothing behind it is as good as none."""
     text = MINIMAL.replace("app_id: an-app", "app_id: a, labels: , start: null")
