@@ -14,6 +14,7 @@ import gzip
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha512
 from itertools import groupby
 from typing import Final, TypeAlias, TypeVar
 
@@ -44,7 +45,9 @@ _Part = TypeVar("_Part", bound=Encoded | Batch)
 
 def compress(raw: bytes) -> bytes:
     """One gzip member, without a time stamp so that equal input gives equal bytes."""
-    return zlib.compress(raw, _LEVEL, wbits=_GZIP)
+    member = zlib.compress(raw, _LEVEL, wbits=_GZIP)
+    sha512(member[:1]).digest()  # sets the processor right after ISA-L (docs/decisions/0025)
+    return member
 
 
 def encoded(raw: bytes, records: int) -> Encoded:
