@@ -13,7 +13,7 @@ from bridge.mapping.conventions import (
     RESOURCE_LABELS,
 )
 from bridge.mapping.json_text import is_plain
-from bridge.mapping.wire import SHORT, attribute, before_attribute, utf8
+from bridge.mapping.wire import SHORT, attributes, before_attribute, utf8
 from bridge.model import Json
 
 _CACHED: Final = 4_096
@@ -24,20 +24,17 @@ def label_attributes(labels: Mapping[str, Json], told: Collection[str] = ()) -> 
 
     Left out are labels ``told`` elsewhere on the record, and those the resource says.
     """
-    return b"".join(
-        [
-            _label(key, value)
-            for key, value in labels.items()
-            if key in RECORD_LABELS or not (key in told or _in_resource(key, value))
-        ]
-    )
-
-
-def _label(key: str, value: Json) -> bytes:
-    if type(value) is str and len(value) <= SHORT:
-        text = utf8(value)
-        return b"".join([before + text for before in _before(key, len(text))])
-    return b"".join([attribute(name, value) for name in _names(key)])
+    made = b""
+    for key, value in labels.items():
+        if key not in RECORD_LABELS and (key in told or _in_resource(key, value)):
+            continue
+        if type(value) is str and len(value) <= SHORT:
+            text = utf8(value)
+            for before in _before(key, len(text)):
+                made += before + text
+        else:
+            made += attributes((name, value) for name in _names(key))
+    return made
 
 
 @lru_cache(_CACHED)
