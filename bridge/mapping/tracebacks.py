@@ -62,13 +62,15 @@ def find_traceback(reading: Reading, envelope: Mapping[str, Json]) -> Traceback 
 
 def _label(labels: Mapping[str, Json]) -> str | None:
     """The label named ``traceback``, else the first that holds one, save the repeated message."""
-    named = labels.get(_KEY)
-    if isinstance(named, str) and named:
-        return _KEY
+    found = None
     for key, value in labels.items():
-        if isinstance(value, str) and _HEADER in value and key != "message":
+        if not isinstance(value, str):
+            continue
+        if key == _KEY and value:
             return key
-    return None
+        if found is None and _HEADER in value and key != "message":
+            found = key
+    return found
 
 
 def _traceback(stacktrace: str, label: str | None = None) -> Traceback:
