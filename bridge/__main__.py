@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import sys
+from importlib.util import find_spec
 from typing import Final, NoReturn
 
 import typer
@@ -21,6 +23,8 @@ from bridge.errors import BridgeError, ConfigError, JournalUnusable
 _FAILED: Final = 1
 _UNUSABLE: Final = 2
 _INTERRUPTED: Final = 130
+_OBJECTS: Final = 10_000
+"""So many new ones at least are there before the garbage collector looks for any to free."""
 _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE, errno.EBADF)
 
 
@@ -29,6 +33,7 @@ def main() -> NoReturn:
 
     Usage errors, Ctrl-C within a command and a reader that closed the pipe are typer's to answer.
     """
+    _travel_light()
     _open_closed_streams()
     try:
         app(prog_name=PROGRAM)
@@ -50,6 +55,16 @@ def main() -> NoReturn:
     finally:
         _abandon_broken_streams()
     sys.exit(0)
+
+
+def _travel_light() -> None:
+    """What makes the start quicker and the rest cheaper (docs/decisions/0025)."""
+    gc.set_threshold(_OBJECTS)
+    # Where a module is None, its import fails at once: that of httpx's own command line, and that
+    # which httpcore tries at each request for an anyio of old.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]
+    if find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
 def _open_closed_streams() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from bridge.model import MILLISECOND, SECOND, Tick
@@ -16,7 +17,9 @@ from bridge.model import MILLISECOND, SECOND, Tick
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive means UTC in the API's answers
 _DAY: Final[Tick] = 86_400 * SECOND
+_WHOLE: Final = len("YYYY-MM-DDTHH:MM:SS")
 _PLAIN: Final = len("YYYY-MM-DDTHH:MM:SS.ffffff")
+_SECONDS: Final = 64
 
 EARLIEST: Final[Tick] = -62_135_596_800 * SECOND
 """Year 1, the first tick that can be written."""
@@ -52,12 +55,24 @@ def parse_tick(value: object) -> Tick | None:
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(value if _is_plain(value) else _plain(value))
+        if _is_plain(value):
+            return _second(value[:_WHOLE]) + int(value[_WHOLE + 1 : _PLAIN])
+        moment = datetime.fromisoformat(_plain(value))
     except ValueError:
         return None
-    since = moment - (_NAIVE_EPOCH if moment.tzinfo is None else _EPOCH)
-    tick = since.days * _DAY + since.seconds * SECOND + since.microseconds
+    tick = _ticks(moment)
     return tick if EARLIEST <= tick <= LATEST else None
+
+
+@lru_cache(_SECONDS)
+def _second(text: str) -> Tick:
+    """A time without a fraction and a zone; that of the entries before is most often the same."""
+    return _ticks(datetime.fromisoformat(text))
+
+
+def _ticks(moment: datetime) -> Tick:
+    since = moment - (_NAIVE_EPOCH if moment.tzinfo is None else _EPOCH)
+    return since.days * _DAY + since.seconds * SECOND + since.microseconds
 
 
 def parse_again(value: object, text: object, tick: Tick | None) -> Tick | None:

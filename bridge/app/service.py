@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -42,6 +43,7 @@ async def run(load: Callable[[], settings.Settings], emit: Emit) -> int:
             overseen = await overseer.begin(config, halt, stack)
             world = real_world(overseen.emit, overseen.meter, overseen.tracer, overseen.recent)
             bridge = await build(config, world, stack)
+            _set_aside()
             await _say_started(config, bridge, emit)
             await stack.enter_async_context(overseen.looking_after(bridge))
             return bridge
@@ -64,6 +66,7 @@ async def run_once(config: settings.Settings, emit: Emit, patience: float) -> in
     signals = _Signals(emit)
     async with AsyncExitStack() as stack:
         bridge = await build(config, real_world(emit), stack)
+        _set_aside()
         signals.on_hang_up(bridge.hang_up)
         await _say_started(config, bridge, emit)
         obstacles = await bridge.run_once(patience, signals.stop)
@@ -73,6 +76,14 @@ async def run_once(config: settings.Settings, emit: Emit, patience: float) -> in
         dead = sum(f.state.dead_lettered for f in bridge.forwarders)
         emit(CaughtUp(sum(t.read for t in bridge.tailers), dead))
     return 1 if obstacles else 0
+
+
+def _set_aside() -> None:
+    """Spare the garbage collector all that is there for good: modules, and what was built."""
+    if gc.get_freeze_count():  # a bridge before this one may be garbage by now
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
 
 
 async def _say_started(config: settings.Settings, bridge: Bridge, emit: Emit) -> None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from bridge.journal import rules
 from bridge.model import Append, Identified, Tick
 
+_ROW: Final = "(?, ?, ?, ?)"
+_AT_ONCE: Final = 100
 _OLDEST: Final = """
     SELECT tick, seq FROM (
         SELECT tick, seq FROM seen WHERE app = :app AND tick < min(:below, :newest)
@@ -50,20 +53,26 @@ def remember(
     db: sqlite3.Connection, app_id: int, missing: Sequence[Identified], seqs: Iterable[int]
 ) -> None:
     """Store the fingerprints of new entries, each with its batch, or as dropped."""
-    dated: list[tuple[int, Tick, bytes, int]] = []
-    undated: list[tuple[int, Tick, bytes, int]] = []
-    for item, seq in zip(missing, seqs, strict=False):  # the records of gaps come after
-        rows = undated if item.entry.tick is None else dated
-        rows.append((app_id, item.tick, item.uid, seq))
-    for table, rows in (("seen", dated), ("undated", undated)):
-        if rows:
-            db.executemany(
-                f"INSERT INTO {table} (app, tick, uid, seq) VALUES (?, ?, ?, ?)",  # noqa: S608 - one of two names
-                rows,
-            )
+    placed = list(zip(missing, seqs, strict=False))  # the records of gaps come after
+    timed = [(app_id, i.tick, i.uid, seq) for i, seq in placed if i.entry.tick is not None]
+    untimed = [(app_id, i.tick, i.uid, seq) for i, seq in placed if i.entry.tick is None]
+    _insert(db, "seen", timed)
+    _insert(db, "undated", untimed)
     db.execute(
         "UPDATE apps SET fingerprints = fingerprints + ? WHERE id = ?", (len(missing), app_id)
     )
+
+
+def _insert(
+    db: sqlite3.Connection, table: str, rows: Sequence[tuple[int, Tick, bytes, int]]
+) -> None:
+    """Store rows, most of them a hundred at a time: that takes two thirds of the time."""
+    insert = f"INSERT INTO {table} (app, tick, uid, seq) VALUES "  # noqa: S608 - one of two names
+    whole = len(rows) - len(rows) % _AT_ONCE
+    for first in range(0, whole, _AT_ONCE):
+        values = tuple(chain.from_iterable(rows[first : first + _AT_ONCE]))
+        db.execute(insert + ", ".join([_ROW] * _AT_ONCE), values)
+    db.executemany(insert + _ROW, rows[whole:])
 
 
 def note_read(

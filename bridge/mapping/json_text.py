@@ -26,6 +26,11 @@ def json_text(value: Json) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def is_plain(value: Json) -> bool:
+    """Whether a value can stand as one short text: a non-empty string, a number or a boolean."""
+    return isinstance(value, str | int | float) and value != ""
+
+
 def integer_text(value: int) -> str:
     """Write an integer in decimal; one too long for Python's conversion in hexadecimal."""
     try:

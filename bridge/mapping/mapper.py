@@ -10,7 +10,8 @@ from typing import Final
 
 from bridge.mapping.encode import Mapped, encode
 from bridge.mapping.gap import gap_record
-from bridge.mapping.reading import Reading, read
+from bridge.mapping.provenance import NOWHERE
+from bridge.mapping.reading import read
 from bridge.mapping.record import log_record
 from bridge.mapping.resource import Origins, Scalar
 from bridge.mapping.severity import INFO
@@ -20,7 +21,6 @@ from bridge.model import ALL_DROPPED, Encoded, Gap, Identified, Tick
 
 MAX_RECORDS: Final = 1000
 MAX_SIZE: Final = 1 << 20
-_NOTHING: Final = Reading({}, {}, None, None, None, "", ())
 _NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -97,7 +97,7 @@ class Mapper:
     def _map(self, found: Identified, observed: Tick) -> Mapped:
         reading = read(found.entry)
         record = log_record(found, reading, observed, self._stderr)
-        return self._origins.of(reading), record, None
+        return self._origins.of(reading.provenance), record, None
 
     def _map_shaped(
         self, shaper: Shaper, found: Sequence[Identified], observed: Tick
@@ -109,13 +109,13 @@ class Mapper:
     def _map_one(self, shaped: Shaped, observed: Tick, counted: Counter[str]) -> Mapped:
         reading = read(shaped.found.entry)
         record = log_record(shaped.found, reading, observed, self._stderr, shaped.extra)
-        origin = self._origins.of(reading)
+        origin = self._origins.of(reading.provenance)
         kept = record if self._names is None else self._names.prune(record)
-        reduced = len(kept) < len(record) or self._origins.reduces(reading)
+        reduced = len(kept) < len(record) or self._origins.reduces(reading.provenance)
         if reduced and "drop_attributes" not in shaped.rules:
             counted["drop_attributes"] += 1
         return origin, kept, shaped.uids
 
     def _map_gap(self, gap: Gap, observed: Tick) -> Mapped:
         speaks_for = () if self._shaper and self._shaper.rules.selective else None
-        return self._origins.of(_NOTHING), gap_record(self._app, gap, observed), speaks_for
+        return self._origins.of(NOWHERE), gap_record(self._app, gap, observed), speaks_for

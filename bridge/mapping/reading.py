@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from bridge.mapping.json_text import json_text
+from bridge.mapping.provenance import NOWHERE, Layout, Provenance, layout_of, provenance_of
 from bridge.model import Entry, Json, Tick
 from bridge.timestamps import parse_again
 
@@ -14,39 +16,61 @@ from bridge.timestamps import parse_again
 class Reading(Struct, frozen=True, gc=False):
     """An entry's parts: objects where the API promises them, with what was wrong in ``faults``.
 
-    ``tick`` is the entry's own ``timestamp``, never one it borrowed; ``logged_at`` is the label.
-    ``words`` are the values of all labels, a line break between each two, to search in or to
-    measure at once; None where one is no text.
+    ``labels`` are those that say something of this entry alone: neither where it comes from, which
+    is its ``provenance``, nor what its fields say already. ``tick`` is the entry's own
+    ``timestamp``, never one it borrowed; ``logged_at`` is the label.
     """
 
-    fields: dict[str, Json]
-    labels: dict[str, Json]
-    message: Json
-    tick: Tick | None
-    logged_at: Tick | None
-    words: str | None
-    faults: tuple[str, ...]
+    fields: dict[str, Json] = {}
+    labels: dict[str, Json] = {}
+    message: Json = None
+    tick: Tick | None = None
+    logged_at: Tick | None = None
+    provenance: Provenance = NOWHERE
+    faults: tuple[str, ...] = ()
 
 
 def read(entry: Entry) -> Reading:
     """Read an entry; one that is not an object is all message."""
-    raw = entry.raw
+    raw, tick = entry.raw, entry.tick
     if not isinstance(raw, dict):
-        return Reading({}, {}, raw, None, None, "", ("entry is not an object",))
-    labels = raw.get("labels")
-    faults = _faults(entry.tick, labels)
-    if not isinstance(labels, dict):
-        return Reading(raw, {}, raw.get("message"), entry.tick, None, "", faults)
-    logged_at = parse_again(labels.get("logged_at"), raw.get("timestamp"), entry.tick)
-    words = _words(labels)
-    return Reading(raw, labels, raw.get("message"), entry.tick, logged_at, words, faults)
+        return Reading(message=raw, faults=("entry is not an object",))
+    given = raw.get("labels")
+    labels = given if isinstance(given, dict) else {}
+    layout = layout_of(tuple(labels))
+    provenance = provenance_of(layout, raw, labels)
+    logged_at = (
+        parse_again(labels["logged_at"], raw.get("timestamp"), tick)
+        if layout.has_logged_at
+        else None
+    )
+    own = _own(layout, labels, raw)
+    if layout.has_logged_at and (tick is None or logged_at != tick):
+        own["logged_at"] = labels["logged_at"]
+    if provenance.attributes is None:
+        theirs = own.keys() | layout.worker
+        own = {key: value for key, value in labels.items() if key in theirs}
+    faults = () if given is labels and tick is not None else _faults(tick, given)
+    return Reading(raw, own, raw.get("message"), tick, logged_at, provenance, faults)
 
 
-def _words(labels: Mapping[str, Json]) -> str | None:
-    try:
-        return "\n".join(labels.values())
-    except TypeError:
-        return None
+def _own(layout: Layout, labels: dict[str, Json], fields: dict[str, Json]) -> dict[str, Json]:
+    """The labels that are neither the worker's nor what the fields say already."""
+    own = {}
+    for key in layout.own:
+        own[key] = labels[key]
+    for key in layout.repeating:
+        value, said = labels[key], fields.get(key)
+        if not (type(value) is str and value == said) and not _equal(value, said):
+            own[key] = value
+    return own
+
+
+def _equal(one: Json, other: Json) -> bool:
+    """Equality as JSON has it (``1`` is not ``true``), for values of any depth."""
+    if isinstance(one, str) or isinstance(other, str):
+        return bool(one == other)
+    return json_text(one) == json_text(other)
 
 
 def envelope(message: Json) -> Mapping[str, Json]:
@@ -65,18 +89,11 @@ def envelope(message: Json) -> Mapping[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
-def is_plain(value: Json) -> bool:
-    """Whether a value can stand as one short text: a non-empty string, a number or a boolean."""
-    return isinstance(value, str | int | float) and value != ""
-
-
 def _opens_object(message: str) -> bool:
     return message[:1] == "{" or message[:80].lstrip()[:1] == "{"
 
 
 def _faults(tick: Tick | None, labels: Json) -> tuple[str, ...]:
-    if tick is not None and (labels is None or isinstance(labels, dict)):
-        return ()
     faults = [] if tick is not None else ["timestamp is not a time"]
     if labels is not None and not isinstance(labels, dict):
         faults.append("labels are not an object")

@@ -9,6 +9,7 @@ from typing import Final
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from bridge.mapping.attributes import field_attributes, label_attributes
+from bridge.mapping.conventions import DOCUMENTED_FIELDS
 from bridge.mapping.extra import JSON_MARK, NOTHING, RESERVED, Extra
 from bridge.mapping.json_text import json_text
 from bridge.mapping.reading import Reading, envelope
@@ -18,11 +19,11 @@ from bridge.mapping.tracebacks import Traceback, find_traceback
 from bridge.mapping.wire import (
     attribute,
     attributes,
+    before_text,
     fixed32,
     fixed64,
     framed,
     tag,
-    text_value,
     utf8,
     varint,
 )
@@ -41,6 +42,7 @@ _TRACE_ID: Final = tag(9)
 _SPAN_ID: Final = tag(10)
 _OBSERVED: Final = tag(11, 1)
 _EVENT_NAME: Final = tag(12)
+_NONE: Final = frozenset[str]()
 _LEVELS: Final = 256
 _LONGEST_LEVEL: Final = 32
 
@@ -57,22 +59,28 @@ def log_record(
         stderr: the severity number of ``STDERR``.
         extra: what the app's shaping adds.
     """
-    level = reading.fields.get("level")
+    fields = reading.fields
+    level = fields.get("level")
     time = _time(reading)
+    worker = reading.provenance.attributes
     inner = extra.fields or envelope(reading.message)
     trace = trace_context(reading.labels)
     traceback = find_traceback(reading, inner)
-    told = _told(trace, traceback)
     known = type(level) is str and len(level) <= _LONGEST_LEVEL
     severity, stream = (_severity_of_known if known else _severity)(level, stderr)
     parts = [
-        _UID_BEFORE + found.uid.hex().encode(),
+        _UID_BEFORE,
+        found.uid.hex().encode(),
         stream,
-        label_attributes(reading, told),
-        attributes(field_attributes(reading)),
-        b"" if traceback is None else attributes(traceback.attributes()),
-        attributes(_marks(found, reading, time, extra.original)),
+        worker or b"",
+        label_attributes(reading.labels, _told(trace, traceback)),
     ]
+    if worker is None or not DOCUMENTED_FIELDS.issuperset(fields):
+        parts.append(attributes(field_attributes(fields)))
+    if traceback is not None:
+        parts.append(attributes(traceback.attributes()))
+    if reading.faults or time != reading.tick:
+        parts.append(attributes(_marks(found, reading, time, extra.original)))
     if extra is not NOTHING:
         parts.append(_extra_attributes(b"".join(parts), extra, trace, traceback))
     return record_bytes(
@@ -81,7 +89,7 @@ def log_record(
         severity=severity,
         body=body_of(reading.message),
         attributes=b"".join(parts),
-        trace=trace or trace_context(inner),
+        trace=trace or (trace_context(inner) if inner else None),
     )
 
 
@@ -99,11 +107,13 @@ def record_bytes(
 
     ``severity`` is what `severity_bytes` gives, ``attributes`` what `wire.attributes` gives.
     """
+    text = utf8(body)
     return b"".join(
         (
             fixed64(_TIME, time * _NANOSECONDS),
             severity,
-            framed(_BODY, text_value(body)),
+            before_text(_BODY, len(text)),
+            text,
             attributes,
             b"" if trace is None else _trace_bytes(trace),
             fixed64(_OBSERVED, observed * _NANOSECONDS),
@@ -164,7 +174,9 @@ def _trace_bytes(trace: TraceContext) -> bytes:
 
 def _told(trace: TraceContext | None, traceback: Traceback | None) -> frozenset[str]:
     """The labels that the record says completely by its trace ids and its exception."""
-    keys = trace.keys if trace else frozenset[str]()
+    if trace is None and traceback is None:
+        return _NONE
+    keys = trace.keys if trace else _NONE
     return keys | {traceback.label} if traceback and traceback.label else keys
 
 

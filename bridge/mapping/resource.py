@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from bridge.mapping.json_text import json_text
-from bridge.mapping.reading import Reading, is_plain
+from bridge.mapping.conventions import RESOURCE_FIELDS, RESOURCE_LABELS
+from bridge.mapping.json_text import is_plain, json_text
+from bridge.mapping.provenance import Provenance
 from bridge.mapping.wire import framed, key_value, printable, tag
 from bridge.model import Json
 
@@ -17,16 +18,6 @@ _SERVICE_NAME: Final = "service.name"
 _CONSTANTS: Final[Mapping[str, str]] = {
     "cloud.provider": "fal",
     "cloud.platform": "fal_serverless",
-}
-RESOURCE_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "app": (_SERVICE_NAME, "faas.name"),
-    "revision": ("service.version", "faas.version"),
-}
-RESOURCE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
-    "fal_env": ("deployment.environment.name",),
-    "fal_job_id": ("faas.instance", "fal.job.id"),
-    "fal_node_id": ("host.id",),
-    "fal_user_nickname": ("fal.user.nickname",),
 }
 _NAMES: Final = (*RESOURCE_FIELDS.values(), *RESOURCE_LABELS.values())
 _ATTRIBUTE: Final = tag(1)
@@ -53,29 +44,19 @@ class Origins:
         self._fixed.update(resource)
         self._fallback = fallback
         self._left_out = left_out
-        self._origin = lru_cache(_CACHED, typed=True)(self._build)
+        self._origin = lru_cache(_CACHED)(self._build)
 
-    def of(self, reading: Reading) -> bytes:
+    def of(self, provenance: Provenance) -> bytes:
         """The origin of an entry."""
-        return self._look_up(reading)[0]
+        return self._origin(provenance)[0]
 
-    def reduces(self, reading: Reading) -> bool:
+    def reduces(self, provenance: Provenance) -> bool:
         """Whether a rule leaves something out of it."""
-        return self._look_up(reading)[1]
+        return self._origin(provenance)[1]
 
-    def _look_up(self, reading: Reading) -> tuple[bytes, bool]:
-        identity = [
-            *map(reading.fields.get, RESOURCE_FIELDS),
-            *map(reading.labels.get, RESOURCE_LABELS),
-        ]
-        try:
-            return self._origin(*identity)
-        except TypeError:  # a list or an object, which no cache takes
-            return self._build(*identity)
-
-    def _build(self, *identity: Json) -> tuple[bytes, bool]:
+    def _build(self, provenance: Provenance) -> tuple[bytes, bool]:
         attributes: dict[str, Scalar] = {_SERVICE_NAME: self._fallback, **_CONSTANTS}
-        for names, value in zip(_NAMES, identity, strict=True):
+        for names, value in zip(_NAMES, provenance.identity, strict=True):
             word = _word(value)
             if word is not None:
                 attributes.update(dict.fromkeys(names, word))

@@ -9,6 +9,7 @@ from typing import Final
 
 from bridge.model import Json
 
+_KEYS: Final = frozenset({"traceparent", "trace_id"})
 _TRACE_BYTES: Final = 16
 _SPAN_BYTES: Final = 8
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -42,6 +43,8 @@ def trace_context(source: Mapping[str, Json]) -> TraceContext | None:
     None without a valid trace id: hexadecimal (or a dashed UUID) of 16 bytes, not all zero. A
     span id alone identifies nothing and is left where it was found.
     """
+    if _KEYS.isdisjoint(source):
+        return None
     parent = _traceparent(source.get("traceparent"))
     trace_id = _identifier(source.get("trace_id"), _TRACE_BYTES)
     if trace_id is None:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.mapping.conventions import TRACEBACK_HEADER
 from bridge.mapping.reading import Reading
 from bridge.model import Json
 
-_HEADER: Final = "Traceback (most recent call last):"
+_HEADER: Final = TRACEBACK_HEADER
 _KEY: Final = "traceback"
 _START: Final = re.compile(r"(?:  \+ Exception Group )?" + re.escape(_HEADER))
 _LINE_HEADER: Final = re.compile(r"^(?:Exception Group )?" + re.escape(_HEADER), re.MULTILINE)
@@ -49,7 +50,7 @@ class Traceback:
 def find_traceback(reading: Reading, envelope: Mapping[str, Json]) -> Traceback | None:
     """Find an entry's traceback: in a label, in a JSON message, else in the message's text."""
     labels, message = reading.labels, reading.message
-    label = _label(labels) if _perhaps_labelled(reading) else None
+    label = _label(labels)
     if label is not None:
         return _traceback(labels[label], label)
     enveloped = envelope.get(_KEY)
@@ -59,20 +60,17 @@ def find_traceback(reading: Reading, envelope: Mapping[str, Json]) -> Traceback 
     return _traceback(message[start.start() :]) if start else None
 
 
-def _perhaps_labelled(reading: Reading) -> bool:
-    """Whether looking at the labels one by one may find anything."""
-    return reading.words is None or _KEY in reading.labels or _HEADER in reading.words
-
-
 def _label(labels: Mapping[str, Json]) -> str | None:
     """The label named ``traceback``, else the first that holds one, save the repeated message."""
-    named = labels.get(_KEY)
-    if isinstance(named, str) and named:
-        return _KEY
+    found = None
     for key, value in labels.items():
-        if isinstance(value, str) and _HEADER in value and key != "message":
+        if not isinstance(value, str):
+            continue
+        if key == _KEY and value:
             return key
-    return None
+        if found is None and _HEADER in value and key != "message":
+            found = key
+    return found
 
 
 def _traceback(stacktrace: str, label: str | None = None) -> Traceback:

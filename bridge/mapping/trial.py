@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bridge.mapping.encode import encode
-from bridge.mapping.reading import Reading
+from bridge.mapping.provenance import NOWHERE
 from bridge.mapping.record import record_bytes, severity_bytes
 from bridge.mapping.resource import Origins
 from bridge.mapping.severity import INFO
@@ -15,7 +15,6 @@ from bridge.model import Encoded, Tick
 EVENT_NAME: Final = "fal_log_bridge.test"
 
 _SERVICE: Final = "fal-log-bridge"
-_NOTHING: Final = Reading({}, {}, None, None, None, "", ())
 _MAX_SIZE: Final = 1 << 20
 
 
@@ -29,6 +28,6 @@ def trial(uid: bytes, now: Tick) -> Encoded:
         attributes=attributes([("log.record.uid", uid.hex())]),
         event_name=EVENT_NAME,
     )
-    origin = Origins(service=_SERVICE, fallback=_SERVICE, resource={}).of(_NOTHING)
+    origin = Origins(service=_SERVICE, fallback=_SERVICE, resource={}).of(NOWHERE)
     (request,) = encode([(origin, record, None)], max_records=1, max_size=_MAX_SIZE)
     return request

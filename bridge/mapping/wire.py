@@ -24,9 +24,10 @@ from bridge.mapping.json_text import integer_text, json_text
 from bridge.model import Json
 
 MAX_DEPTH: Final = 16
-_CACHED: Final = 1_024
+_CACHED: Final = 4_096
 _TABLED: Final = 2_048
-_SHORT: Final = 1_000
+SHORT: Final = 1_000
+"""Characters of a text up to which what stands before it is kept for the next of its length."""
 _INT64: Final = 1 << 63
 _UINT64: Final = (1 << 64) - 1
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -55,10 +56,15 @@ def tag(field: int, kind: int = _LENGTH_DELIMITED) -> bytes:
     return varint(field << 3 | kind)
 
 
+def opening(before: bytes, size: int) -> bytes:
+    """What stands before a value of so many bytes: the field's tag and the length."""
+    return before + (_VARINTS[size] if size < _TABLED else varint(size))
+
+
 def framed(before: bytes, body: bytes) -> bytes:
     """A field of variable length: its tag, its length, itself."""
     size = len(body)
-    return before + (_VARINTS[size] if size < len(_VARINTS) else varint(size)) + body
+    return before + (_VARINTS[size] if size < _TABLED else varint(size)) + body
 
 
 def fixed64(before: bytes, number: int) -> bytes:
@@ -97,15 +103,18 @@ _ATTRIBUTE: Final = tag(6)
 """``LogRecord.attributes``."""
 
 
-def text_value(value: str) -> bytes:
-    """A string as ``AnyValue``."""
-    return framed(_STRING, utf8(value))
+@lru_cache(_CACHED)
+def before_text(before: bytes, size: int) -> bytes:
+    """A field that is an ``AnyValue`` of a text of so many bytes, up to that text."""
+    value = opening(_STRING, size)
+    return opening(before, len(value) + size) + value
 
 
 def attribute(key: str, value: Json) -> bytes:
     """One of a log record's attributes; a null becomes an attribute with an empty value."""
-    if type(value) is str and len(value) <= _SHORT:
-        return _short_text(_key(key), utf8(value))
+    if type(value) is str and len(value) <= SHORT:
+        text = utf8(value)
+        return before_attribute(key, len(text)) + text
     return framed(_ATTRIBUTE, key_value(key, value))
 
 
@@ -119,11 +128,11 @@ def key_value(key: str, value: Json, depth: int = MAX_DEPTH) -> bytes:
     return _key(key) + framed(_VALUE, _any_value(value, depth))
 
 
-def _short_text(key: bytes, text: bytes) -> bytes:
-    """An attribute of a text at once: three messages, one in the other."""
-    size = len(text)
-    length, value_length = _VARINTS[size], _VARINTS[size + 1 + len(_VARINTS[size])]
-    return framed(_ATTRIBUTE, key + _VALUE + value_length + _STRING + length + text)
+@lru_cache(_CACHED)
+def before_attribute(key: str, size: int) -> bytes:
+    """An attribute that is a text of so many bytes, up to that text."""
+    name, value = _key(key), before_text(_VALUE, size)
+    return opening(_ATTRIBUTE, len(name) + len(value) + size) + name + value
 
 
 @lru_cache(_CACHED)
@@ -135,15 +144,19 @@ def _key(key: str) -> bytes:
     return framed(_KEY, name) if name else b""
 
 
+def _text_value(value: str) -> bytes:
+    return framed(_STRING, utf8(value))
+
+
 def _any_value(value: Json, depth: int) -> bytes:
     if isinstance(value, str):
-        return text_value(value)
+        return _text_value(value)
     if isinstance(value, bool):
         return _BOOL + (b"\x01" if value else b"\x00")
     if isinstance(value, int):
         return _integer(value)
     if isinstance(value, float):
-        return _DOUBLE + _double(value) if math.isfinite(value) else text_value(json_text(value))
+        return _DOUBLE + _double(value) if math.isfinite(value) else _text_value(json_text(value))
     if value is None:
         return b""
     return _container(value, depth)
@@ -152,12 +165,12 @@ def _any_value(value: Json, depth: int) -> bytes:
 def _integer(value: int) -> bytes:
     if -_INT64 <= value < _INT64:
         return _INT + varint(value)
-    return text_value(integer_text(value))
+    return _text_value(integer_text(value))
 
 
 def _container(value: dict[str, Json] | list[Json], depth: int) -> bytes:
     if depth == 0:
-        return text_value(json_text(value))
+        return _text_value(json_text(value))
     if isinstance(value, dict):
         pairs = [framed(_MEMBER, key_value(k, member, depth - 1)) for k, member in value.items()]
         return framed(_KEY_VALUES, b"".join(pairs))

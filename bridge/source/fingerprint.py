@@ -22,6 +22,7 @@ from bridge.timestamps import parse_again
 UID_BYTES: Final = 16
 _VOLATILE_LABEL: Final = "fal_user_nickname"
 _REPEATING_LABELS: Final = ("app", "message")
+_TRACEBACK: Final = "traceback"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -75,15 +76,21 @@ def _canonical_labels(labels: Json, raw: dict[str, Json], tick: Tick | None) -> 
     for key in _REPEATING_LABELS:
         if key in kept and kept[key] == raw.get(key):
             del kept[key]
-    if "level" in kept and str(kept["level"]).upper() == str(raw.get("level")).upper():
+    if "level" in kept and _same_level(kept["level"], raw.get("level")):
         del kept["level"]
     if "logged_at" in kept and tick is not None:
         logged_at = parse_again(kept["logged_at"], raw.get("timestamp"), tick)
         if logged_at == tick:
             del kept["logged_at"]
-    if "traceback" in "\n".join(kept):
-        return {key: value for key, value in kept.items() if "traceback" not in key}
+    if _TRACEBACK in "\n".join(kept):
+        return {key: value for key, value in kept.items() if _TRACEBACK not in key}
     return kept
+
+
+def _same_level(one: Json, other: Json) -> bool:
+    if type(one) is str and type(other) is str and one == other:
+        return True
+    return str(one).upper() == str(other).upper()
 
 
 def _serialise(value: Json) -> bytes:

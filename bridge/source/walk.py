@@ -32,6 +32,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import pairwise
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -216,7 +217,8 @@ class Walk:
     def found(self) -> list[Identified]:
         """Everything in the window, oldest first, with its identity; only once `done`."""
         kept = [s for equals in self._sightings.values() for s in equals if self._holds(s)]
-        kept.sort(key=lambda s: (s.tick, -s.order))
+        kept.sort(key=attrgetter("order"), reverse=True)
+        kept.sort(key=attrgetter("tick"))
         return identify((s.entry, s.tick, s.content) for s in kept)
 
     def shown(self, floor: Tick | None = None, ceiling: Tick | None = None) -> list[Entry]:
@@ -444,20 +446,23 @@ class Walk:
         """Number, hash and place the entries; one without a time borrows a neighbour's tick."""
         timed = next((e.tick for e in entries if e.tick is not None), self._floor)
         shown = []
-        for entry in entries:
+        for number, entry in enumerate(entries, self._met + 1):
             timed = timed if entry.tick is None else entry.tick
-            self._met += 1
-            shown.append(_Sighting(entry, timed, content_hash(entry), self._met))
+            shown.append(_Sighting(entry, timed, content_hash(entry), number))
+        self._met += len(shown)
         return shown
 
     def _merge(self, shown: Sequence[_Sighting]) -> None:
         """Add what exceeds the number of equals already taken: a multiset union."""
         counts: dict[bytes, int] = {}  # a Counter asks a method for every new key
+        sightings = self._sightings
         for sighting in shown:
             content = sighting.content
             count = counts[content] = counts.get(content, 0) + 1
-            equals = self._sightings.setdefault(content, [])
-            if count > len(equals):
+            equals = sightings.get(content)
+            if equals is None:
+                sightings[content] = [sighting]
+            elif count > len(equals):
                 equals.append(sighting)
 
     def _shows_anchor(self, low: Tick) -> bool:

@@ -1,4 +1,4 @@
-"""The bridge's own telemetry: one frozen dataclass per event, formatted here and nowhere else.
+"""The bridge's own telemetry: one frozen struct per event, formatted here and nowhere else.
 
 A room reports by calling the `Emit` it was given with an event from the module named after what
 the room does (`reading`, `delivering`, `service`). The event's fields are the variables, its
@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something worth knowing. Subclasses are frozen dataclasses and carry no secrets."""
+
+class Event(Struct, frozen=True):
+    """Something worth knowing. Subclasses are frozen too and carry no secrets.
+
+    They are structs because a class of those is made in a tenth of the time at each start.
+    """
 
     level: ClassVar[int] = logging.INFO
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from bridge.telemetry import Event
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationRetrying(Event):
+class DestinationRetrying(Event, frozen=True):
     """A destination has not accepted for longer than a hiccup; the bridge keeps trying."""
 
     level: ClassVar[int] = logging.WARNING
@@ -25,8 +23,7 @@ class DestinationRetrying(Event):
         return f"{self.destination}: trying again, nothing is lost: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationBlocked(Event):
+class DestinationBlocked(Event, frozen=True):
     """A destination refuses what it is sent; everything is held until someone mends it."""
 
     level: ClassVar[int] = logging.ERROR
@@ -40,8 +37,7 @@ class DestinationBlocked(Event):
         return f"{self.destination}: held, nothing is lost and nothing arrives: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationRecovered(Event):
+class DestinationRecovered(Event, frozen=True):
     """A destination that was reported retrying or blocked accepts again."""
 
     destination: str
@@ -53,8 +49,7 @@ class DestinationRecovered(Event):
         return f"{self.destination}: accepts again after {self.held:.1f} s"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestSplit(Event):
+class RequestSplit(Event, frozen=True):
     """A request is too large for a destination, or refused for some of it, and goes in two."""
 
     level: ClassVar[int] = logging.DEBUG
@@ -73,8 +68,7 @@ class RequestSplit(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RecordDeadLettered(Event):
+class RecordDeadLettered(Event, frozen=True):
     """A lone record that a destination will not take, though it takes others, is set aside."""
 
     level: ClassVar[int] = logging.ERROR
@@ -89,8 +83,7 @@ class RecordDeadLettered(Event):
         return f"{self.destination}: record {self.uid} is kept as a dead letter: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class WitnessSent(Event):
+class WitnessSent(Event, frozen=True):
     """A record that was accepted before went once more, since others are refused.
 
     ``accepted``: so was it this time, and what is refused beside it is at fault itself.
@@ -110,8 +103,7 @@ class WitnessSent(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetterDelivered(Event):
+class DeadLetterDelivered(Event, frozen=True):
     """A dead letter was sent again by a person's wish, and accepted."""
 
     destination: str
@@ -123,8 +115,7 @@ class DeadLetterDelivered(Event):
         return f"{self.destination}: record {self.uid}, a dead letter until now, is delivered"
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationPaused(Event):
+class DestinationPaused(Event, frozen=True):
     """A person asked that nothing be sent to a destination."""
 
     level: ClassVar[int] = logging.WARNING
@@ -137,8 +128,7 @@ class DestinationPaused(Event):
         return f"{self.destination}: paused as asked, nothing is lost and nothing is sent"
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationResumed(Event):
+class DestinationResumed(Event, frozen=True):
     """A person asked that a destination be sent to again."""
 
     destination: str
@@ -149,8 +139,7 @@ class DestinationResumed(Event):
         return f"{self.destination}: resumed as asked"
 
 
-@dataclass(frozen=True, slots=True)
-class PartialSuccess(Event):
+class PartialSuccess(Event, frozen=True):
     """A destination accepted a request but refused some of its records, without saying which."""
 
     level: ClassVar[int] = logging.ERROR
@@ -169,8 +158,7 @@ class PartialSuccess(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class OddAnswer(Event):
+class OddAnswer(Event, frozen=True):
     """A destination accepts with an answer that is not what OTLP asks for; said once."""
 
     level: ClassVar[int] = logging.WARNING
@@ -184,8 +172,7 @@ class OddAnswer(Event):
         return f"{self.destination}: taken as delivered, said once: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class CursorNotStored(Event):
+class CursorNotStored(Event, frozen=True):
     """The journal cannot store how far a destination is; a restart would send again from before."""
 
     level: ClassVar[int] = logging.ERROR
@@ -199,8 +186,7 @@ class CursorNotStored(Event):
         return f"{self.destination}: cannot store its cursor, trying on: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class BatchesNotRead(Event):
+class BatchesNotRead(Event, frozen=True):
     """The journal cannot give a destination its next batches."""
 
     level: ClassVar[int] = logging.ERROR
@@ -214,8 +200,7 @@ class BatchesNotRead(Event):
         return f"{self.destination}: cannot read its next batches, trying on: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class WishesNotRead(Event):
+class WishesNotRead(Event, frozen=True):
     """The journal cannot say what a person asked of a destination; the last that is known holds."""
 
     level: ClassVar[int] = logging.ERROR
@@ -232,8 +217,7 @@ class WishesNotRead(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class JournalRecovered(Event):
+class JournalRecovered(Event, frozen=True):
     """The journal serves a destination again."""
 
     destination: str
@@ -244,8 +228,7 @@ class JournalRecovered(Event):
         return f"{self.destination}: the journal serves it again"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsTooOld(Event):
+class RecordsTooOld(Event, frozen=True):
     """Records were over a destination's ``max_age`` when it was their turn.
 
     ``fate`` is what became of them: ``dead_letter``, ``restamp`` or ``send``.

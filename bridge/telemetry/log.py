@@ -12,7 +12,6 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any, Final, TextIO
 
 from bridge.clock import Clock
@@ -65,7 +64,7 @@ def json_line(event: Event, now: Tick) -> str:
         "event": event_name(event),
         "text": event.text,
     }
-    variables = {field.name: _plain(getattr(event, field.name)) for field in fields(event)}
+    variables = {name: _plain(getattr(event, name)) for name in event.__struct_fields__}
     # DEL is the one character that drives a terminal and that JSON leaves as it is.
     return json.dumps(line | variables | line).replace("\x7f", "\\u007f") + "\n"
 

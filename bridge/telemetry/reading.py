@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from bridge.gaps import sentence
@@ -12,8 +11,7 @@ from bridge.telemetry import Event
 from bridge.timestamps import format_tick
 
 
-@dataclass(frozen=True, slots=True)
-class AppStarted(Event):
+class AppStarted(Event, frozen=True):
     """An app was read for the first time; its start is committed."""
 
     app: str
@@ -25,8 +23,7 @@ class AppStarted(Event):
         return f"{self.app}: new, reading from {format_tick(self.start)}"
 
 
-@dataclass(frozen=True, slots=True)
-class AppResumed(Event):
+class AppResumed(Event, frozen=True):
     """An app goes on from its journaled position."""
 
     app: str
@@ -38,8 +35,7 @@ class AppResumed(Event):
         return f"{self.app}: resuming from {format_tick(self.position)}"
 
 
-@dataclass(frozen=True, slots=True)
-class FiltersChanged(Event):
+class FiltersChanged(Event, frozen=True):
     """The configured filters differ from those the position was reached with."""
 
     level: ClassVar[int] = logging.WARNING
@@ -55,8 +51,7 @@ class FiltersChanged(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AppTroubled(Event):
+class AppTroubled(Event, frozen=True):
     """Reading an app fails; it is retried, its position waits, the other apps go on."""
 
     level: ClassVar[int] = logging.ERROR
@@ -69,8 +64,7 @@ class AppTroubled(Event):
         return f"{self.app}: cannot read: {self.reason}; trying again, nothing is skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class AppRecovered(Event):
+class AppRecovered(Event, frozen=True):
     """Reading an app works again."""
 
     app: str
@@ -82,8 +76,7 @@ class AppRecovered(Event):
         return f"{self.app}: reading again after {self.seconds:.0f} s"
 
 
-@dataclass(frozen=True, slots=True)
-class BacklogFound(Event):
+class BacklogFound(Event, frozen=True):
     """More stands between the position and now than a few pages: read in slices, oldest first."""
 
     app: str
@@ -99,8 +92,7 @@ class BacklogFound(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BacklogRead(Event):
+class BacklogRead(Event, frozen=True):
     """A backlog is journaled; the live edge goes on."""
 
     app: str
@@ -112,8 +104,7 @@ class BacklogRead(Event):
         return f"{self.app}: caught up, {self.entries:,} entries"
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingPaused(Event):
+class ReadingPaused(Event, frozen=True):
     """The journal is full; reading waits for the destination that holds it."""
 
     level: ClassVar[int] = logging.ERROR
@@ -129,8 +120,7 @@ class ReadingPaused(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingResumed(Event):
+class ReadingResumed(Event, frozen=True):
     """The journal has room again."""
 
     app: str
@@ -141,8 +131,7 @@ class ReadingResumed(Event):
         return f"{self.app}: the journal has room again, reading goes on"
 
 
-@dataclass(frozen=True, slots=True)
-class LateEntriesFound(Event):
+class LateEntriesFound(Event, frozen=True):
     """Entries became visible after their stretch of time was read; the sweeps have fetched them.
 
     ``latest`` is the age in seconds at which the latest of them was found, an upper bound.
@@ -161,8 +150,7 @@ class LateEntriesFound(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class EntriesShaped(Event):
+class EntriesShaped(Event, frozen=True):
     """An app's own rules dropped or changed entries; ``counts`` are (rule, entries)."""
 
     app: str
@@ -175,8 +163,7 @@ class EntriesShaped(Event):
         return f"{self.app}: entries shaped by rule: {told}"
 
 
-@dataclass(frozen=True, slots=True)
-class GapFound(Event):
+class GapFound(Event, frozen=True):
     """A stretch cannot be proved complete; it is recorded, and told downstream by one record."""
 
     level: ClassVar[int] = logging.ERROR
@@ -198,8 +185,7 @@ class GapFound(Event):
         return f"{self.app}: a gap cannot be ruled out: {sentence(gap)}"
 
 
-@dataclass(frozen=True, slots=True)
-class GapClosed(Event):
+class GapClosed(Event, frozen=True):
     """A stretch that was recorded as a gap has been read completely after all."""
 
     app: str
@@ -215,8 +201,7 @@ class GapClosed(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NothingShown(Event):
+class NothingShown(Event, frozen=True):
     """No entry of an app was ever shown, up to the first complete read of this process.
 
     It is a quiet app, or a wrong id.
@@ -235,8 +220,7 @@ class NothingShown(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AppSilent(Event):
+class AppSilent(Event, frozen=True):
     """No entry of an app has come for its ``expect_every``, although it could be read.
 
     ``since`` is when the last one was journaled, by the server's time, or when this bridge began;
@@ -258,8 +242,7 @@ class AppSilent(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AppHeard(Event):
+class AppHeard(Event, frozen=True):
     """Entries of an app that was silent come again."""
 
     app: str
@@ -271,8 +254,7 @@ class AppHeard(Event):
         return f"{self.app}: entries come again, after {self.seconds:,.0f} s of silence"
 
 
-@dataclass(frozen=True, slots=True)
-class BehaviourChanged(Event):
+class BehaviourChanged(Event, frozen=True):
     """The API behaves otherwise than it did, or than was expected at the first look.
 
     ``now`` completes "the API now ..."; ``before`` is what it did, ``means`` what follows.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import traceback as tracebacks
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from bridge.telemetry import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Started(Event):
+class Started(Event, frozen=True):
     """The bridge reads and delivers from now on. ``journal`` is the journal's file."""
 
     version: str
@@ -28,8 +26,7 @@ class Started(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping(Event):
+class Stopping(Event, frozen=True):
     """A signal asked the bridge to stop: no more reading, what is in flight is finished."""
 
     signal: str
@@ -40,8 +37,7 @@ class Stopping(Event):
         return f"stopping on {self.signal}: finishing what is in flight"
 
 
-@dataclass(frozen=True, slots=True)
-class HungUp(Event):
+class HungUp(Event, frozen=True):
     """A SIGHUP came; the destinations in ``files`` open their files anew."""
 
     files: tuple[str, ...]
@@ -54,8 +50,7 @@ class HungUp(Event):
         return f"SIGHUP: {_listed(self.files, 'destination')} opens its file anew"
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigUnchanged(Event):
+class ConfigUnchanged(Event, frozen=True):
     """A SIGHUP came, and the configuration is what it was."""
 
     @property
@@ -64,8 +59,7 @@ class ConfigUnchanged(Event):
         return "SIGHUP: nothing changed in the configuration"
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigChanged(Event):
+class ConfigChanged(Event, frozen=True):
     """One thing that the configuration to be taken has otherwise; keys are named, no values."""
 
     change: str
@@ -76,8 +70,7 @@ class ConfigChanged(Event):
         return f"configuration: {self.change}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reloading(Event):
+class Reloading(Event, frozen=True):
     """A changed configuration is usable: the bridge drains, then goes on with it."""
 
     changes: int
@@ -89,8 +82,7 @@ class Reloading(Event):
         return f"reloading the configuration, {what}: finishing what is in flight"
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadRefused(Event):
+class ReloadRefused(Event, frozen=True):
     """A changed configuration cannot be used. ``error`` is what a start with it would say."""
 
     level: ClassVar[int] = logging.ERROR
@@ -102,8 +94,7 @@ class ReloadRefused(Event):
         return f"SIGHUP: not reloaded, the old configuration goes on: {_one_line(self.error)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadFailed(Event):
+class ReloadFailed(Event, frozen=True):
     """No bridge could be built from a configuration that looked usable: back to the old one."""
 
     level: ClassVar[int] = logging.ERROR
@@ -115,8 +106,7 @@ class ReloadFailed(Event):
         return f"the reload failed, back to the old configuration: {_one_line(self.error)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped(Event):
+class Stopped(Event, frozen=True):
     """The bridge has stopped; ``waiting`` records are in the journal for the next start."""
 
     waiting: int
@@ -129,8 +119,7 @@ class Stopped(Event):
         return f"stopped; {self.waiting:,} undelivered entries wait in the journal"
 
 
-@dataclass(frozen=True, slots=True)
-class CaughtUp(Event):
+class CaughtUp(Event, frozen=True):
     """``--once`` is done: everything up to the start is delivered or dead-lettered."""
 
     read: int
@@ -143,8 +132,7 @@ class CaughtUp(Event):
         return f"caught up: {self.read:,} entries read, everything is delivered{kept}"
 
 
-@dataclass(frozen=True, slots=True)
-class NotCaughtUp(Event):
+class NotCaughtUp(Event, frozen=True):
     """``--once`` gave up: something stood in the way for longer than its timeout."""
 
     level: ClassVar[int] = logging.ERROR
@@ -156,8 +144,7 @@ class NotCaughtUp(Event):
         return f"not caught up: {self.obstacle}"
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigWarning(Event):
+class ConfigWarning(Event, frozen=True):
     """The settings hold something that was accepted but deserves a word."""
 
     level: ClassVar[int] = logging.WARNING
@@ -169,8 +156,7 @@ class ConfigWarning(Event):
         return f"configuration: {self.warning}"
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationsNotConfigured(Event):
+class DestinationsNotConfigured(Event, frozen=True):
     """Destinations that the journal knows hold entries, and the settings do not have them."""
 
     level: ClassVar[int] = logging.WARNING
@@ -187,8 +173,7 @@ class DestinationsNotConfigured(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Progress(Event):
+class Progress(Event, frozen=True):
     """How it goes: rates in entries a second, and the worst lag on either side in seconds.
 
     ``app`` is the app whose position is furthest behind, ``destination`` the one whose oldest
@@ -220,8 +205,7 @@ class Progress(Event):
         return "; ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class AdminListening(Event):
+class AdminListening(Event, frozen=True):
     """The admin server answers at ``address``, as host:port."""
 
     address: str
@@ -232,8 +216,7 @@ class AdminListening(Event):
         return f"the status page, health and metrics are at http://{self.address}"
 
 
-@dataclass(frozen=True, slots=True)
-class AdminMoved(Event):
+class AdminMoved(Event, frozen=True):
     """Nobody chose the admin server's address and the usual one is taken: it is at another."""
 
     level: ClassVar[int] = logging.WARNING
@@ -249,8 +232,7 @@ class AdminMoved(Event):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetryHeld(Event):
+class TelemetryHeld(Event, frozen=True):
     """The bridge's own telemetry cannot be exported; it keeps trying, the logs are not concerned.
 
     ``what`` is ``metrics`` or ``spans``.
@@ -266,8 +248,7 @@ class TelemetryHeld(Event):
         return f"telemetry: the bridge's own {self.what} are not taken: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetryRecovered(Event):
+class TelemetryRecovered(Event, frozen=True):
     """The bridge's own telemetry is exported again. ``what`` is ``metrics`` or ``spans``."""
 
     what: str
@@ -278,8 +259,7 @@ class TelemetryRecovered(Event):
         return f"telemetry: the bridge's own {self.what} are taken again"
 
 
-@dataclass(frozen=True, slots=True)
-class InternalError(Event):
+class InternalError(Event, frozen=True):
     """A defect of the bridge itself. ``traceback`` is its Python traceback."""
 
     level: ClassVar[int] = logging.ERROR

@@ -333,6 +333,22 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr.strip() == ""
 
 
+def test_commands_load_no_other_command_line() -> None:
+    """HTTP works without that of its library, and without what it draws with."""
+    script = (
+        "import sys; sys.argv = ['x', '--version']\n"
+        "from bridge.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "import httpx; httpx.Client().close()\n"
+        "sys.exit(', '.join(name for name in ('click', 'rich') if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() == ""
+
+
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [

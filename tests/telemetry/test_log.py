@@ -6,7 +6,6 @@ import io
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,8 +34,7 @@ class _StoppedClock:
         raise NotImplementedError(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class SomethingHappened(Event):
+class SomethingHappened(Event, frozen=True):
     """An event with a field of any kind."""
 
     level: ClassVar[int] = logging.WARNING
@@ -103,7 +101,7 @@ def test_human_line() -> None:
 def test_levels_have_colours(level: int, colour: str) -> None:
     """Each level has its colour."""
 
-    class Levelled(SomethingHappened):
+    class Levelled(SomethingHappened, frozen=True):
         pass
 
     Levelled.level = level

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 
+import msgspec
 import pytest
 
 from bridge.telemetry import Event
@@ -34,7 +34,7 @@ STARTED = Started("1.2.3", ("a", "b"), ("out",), "/var/lib/j.sqlite")
             ),
         ),
         (
-            dataclasses.replace(STARTED, apps=tuple("abcd"), destinations=tuple("wxyz")),
+            msgspec.structs.replace(STARTED, apps=tuple("abcd"), destinations=tuple("wxyz")),
             (
                 "fal-log-bridge 1.2.3 reads 4 apps, delivers to 4 destinations, "
                 "keeps its journal in /var/lib/j.sqlite"
