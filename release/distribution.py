@@ -26,8 +26,17 @@ from release.tools import (
 
 _NAME: Final = f"fal_log_bridge-{bridge.__version__}"
 _SOURCES: Final = (
-    *("bridge", "benchmarks", "config", "docs", "helm", "release", "requirements", "tests"),
-    *("CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "README.md"),
+    *("bridge", "benchmarks", "compose", "config", "docs", "helm", "release", "requirements"),
+    *(
+        "tests",
+        "compose.yaml",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "Dockerfile",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+    ),
     *(".dockerignore", ".gitignore", "pyproject.toml"),
 )
 """What an sdist holds: everything that the project is made, tested and packed with."""
