@@ -24,11 +24,11 @@ from bridge.journal import trouble
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 APPLICATION_ID: Final = 0x664C424A  # "fLBJ", SQLite's mark of whose file it is
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">60xI4xI")  # user_version, application_id ("Database Header")
-_UPGRADES: Final = {1: "upgrade_2.sql", 2: "upgrade_3.sql"}
+_UPGRADES: Final = {1: "upgrade_2.sql", 2: "upgrade_3.sql", 3: "upgrade_4.sql"}
 """By the version they start from; each ends one version higher."""
 _BUSY_TIMEOUT: Final = 10.0
 _WAL_LIMIT: Final = 16 * 1024 * 1024
