@@ -123,8 +123,8 @@ An encoding of no batch at all says nothing of its entries, and is refused.
 class Batch:
     """A journaled `Encoded`: ``seq`` orders all batches of the journal and is never reused.
 
-    ``journaled_at`` is the bridge's wall clock when the batch was stored. ``audience`` names the one
-    destination that it is for; None for all of them.
+    ``journaled_at`` is the bridge's wall clock when the batch was stored. ``audience`` names the
+    one destination that it is for; None for all of them.
     """
 
     seq: int

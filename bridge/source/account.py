@@ -65,14 +65,17 @@ class Account:
         """The monotonic moment of the app's last request; none yet is long ago."""
         return self._sent.get(app, 0.0)
 
-    async def page(self, app: str, query: Query, *, troubled: bool) -> Page:
+    async def page(self, app: str, query: Query, *, troubled: bool, patient: bool = False) -> Page:
         """Fetch one page for an app when its turn comes; ``troubled`` after a failure of its own.
+
+        ``patient``: for work beside the app's loop that takes what requests are left over.
 
         Raises:
             ApiError: no usable page; the limiter has been told of a 429 or a refused key.
         """
-        async with self._limiter.slot(app, troubled=troubled):
-            sent = self._sent[app] = self._clock.monotonic()
+        turn = f"{app} (aside)" if patient else app  # the app's loop does not wait for it
+        async with self._limiter.slot(turn, troubled=troubled, patient=patient):
+            sent = self._sent[turn] = self._clock.monotonic()
             self.requests += 1
             try:
                 page = await self._counted(app, query)

@@ -4,6 +4,8 @@ A request waits for its turn: at most ``concurrency`` are under way, starts are 
 ``requests_per_second`` (with up to a second's worth at once after a pause), and of the apps that
 wait the one served longest ago goes first, so that one app's backlog never starves another. Apps
 in trouble share half of the places, so that requests that hang do not take them all.
+Work that has time takes what is left over: it goes when nobody else waits, has half of the places
+at most, and leaves the second's worth after a pause to the others.
 When the server throttles, all starts are held back and the budget is lowered for a while; when
 the key is refused, one request at a time finds out whether it is good again.
 """
@@ -29,9 +31,10 @@ _SOON: Final = 1e-6  # less than a timer can tell
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
-    order: tuple[int, int]
+    order: tuple[bool, int, int]
     app: str
     troubled: bool
+    patient: bool
     granted: asyncio.Future[None]
 
 
@@ -50,21 +53,26 @@ class Limiter:
         self._served: dict[str, int] = {}
         self._turns = count()
         self._troubled = 0
+        self._patient = 0
         self._waiting: list[_Waiter] = []
         self._granted: list[_Waiter] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def slot(self, app: str, *, troubled: bool = False) -> AsyncIterator[None]:
+    async def slot(
+        self, app: str, *, troubled: bool = False, patient: bool = False
+    ) -> AsyncIterator[None]:
         """Wait for this app's turn and hold a place while the request runs.
 
-        ``troubled`` says that the app's last request failed.
+        ``troubled`` says that the app's last request failed, ``patient`` that this one has time.
         """
-        await self._turn(app, troubled=troubled)
+        order = (patient, self._served.get(app, -1), next(self._turns))
+        waiter = _Waiter(order, app, troubled, patient, asyncio.get_running_loop().create_future())
+        await self._turn(waiter)
         try:
             yield
         finally:
-            self._release(troubled=troubled)
+            self._release(waiter)
 
     @property
     def waiting(self) -> int:
@@ -97,33 +105,32 @@ class Limiter:
         self._held_until = max(self._held_until, now + wait)
         return self._held_until - now
 
-    async def _turn(self, app: str, *, troubled: bool) -> None:
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        order = (self._served.get(app, -1), next(self._turns))
-        waiter = _Waiter(order, app, troubled, granted)
+    async def _turn(self, waiter: _Waiter) -> None:
         self._waiting.append(waiter)
         self._grant()
         try:
-            await granted
+            await waiter.granted
         except asyncio.CancelledError:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
             else:
                 self._granted.remove(waiter)
-                self._release(troubled=troubled)
+                self._release(waiter)
             raise
         self._granted.remove(waiter)
 
-    def _release(self, *, troubled: bool) -> None:
+    def _release(self, waiter: _Waiter) -> None:
         self._under_way -= 1
-        self._troubled -= troubled
+        self._troubled -= waiter.troubled
+        self._patient -= waiter.patient
         self._grant()
 
     def _grant(self) -> None:
         """Grant every slot that is due; come back by timer for the next one."""
         while waiter := self._next():
             now = self._clock.monotonic()
-            wait = max(self._next_start - 1.0, self._held_until) - now
+            saved = 0.0 if waiter.patient else 1.0
+            wait = max(self._next_start - saved, self._held_until) - now
             if wait > _SOON:
                 self._wake_in(wait)
                 return
@@ -132,6 +139,7 @@ class Limiter:
             self._served[waiter.app] = next(self._turns)
             self._under_way += 1
             self._troubled += waiter.troubled
+            self._patient += waiter.patient
             self._next_start = max(self._next_start, now) + 1 / (self._rate * self._share)
             waiter.granted.set_result(None)
 
@@ -139,10 +147,11 @@ class Limiter:
         """Who goes next, if there is a place for anyone who waits."""
         if self._under_way >= self._places:
             return None
-        full = self._troubled >= max(1, self._concurrency // 2)
+        half = max(1, self._concurrency // 2)
+        full, crowded = self._troubled >= half, self._patient >= half
         # One whose wait was cancelled takes itself off the list when it gets to run.
         waiting = (w for w in self._waiting if not w.granted.done())
-        eligible = (w for w in waiting if not (full and w.troubled))
+        eligible = (w for w in waiting if not ((full and w.troubled) or (crowded and w.patient)))
         return min(eligible, key=lambda w: w.order, default=None)
 
     @property
@@ -150,8 +159,12 @@ class Limiter:
         return 1 if self._hold else self._concurrency
 
     def _wake_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None and loop.time() + seconds < self._timer.when():
+            self._timer.cancel()  # it was set for one who has time
+            self._timer = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._wake)
+            self._timer = loop.call_later(seconds, self._wake)
 
     def _wake(self) -> None:
         self._timer = None

@@ -55,8 +55,12 @@ class Reader:
         random: Random,
         emit: Emit,
         persists: bool = True,
+        patient: bool = False,
     ) -> None:
-        """Not ``persists``: a person waits, and is told at once of what does not pass by itself."""
+        """Not ``persists``: a person waits, and is told at once of what does not pass by itself.
+
+        ``patient``: it reads with the requests that others leave over.
+        """
         self.limit = PageLimit(page_size)
         self.grain: Tick = MILLISECOND
         self._fine = False
@@ -70,6 +74,7 @@ class Reader:
         self._clock = clock
         self._random = random
         self._persists = persists
+        self._patient = patient
         # Answers and what is read from them fail apart: a page that comes ends only the first.
         self._asking = Trouble(app, clock=clock, emit=emit)
         self._taking = Trouble(app, clock=clock, emit=emit)
@@ -153,7 +158,7 @@ class Reader:
         pauses, began = Patience(self._random), self._clock.monotonic()
         while True:
             try:
-                page = await self._account.page(self._app, query, troubled=bool(pauses.tries))
+                page = await self._ask(query, troubled=bool(pauses.tries))
             except (ApiLimitRefused, ApiAnswerTooLarge, at_once):
                 self.heard = self._clock.monotonic()
                 raise
@@ -171,11 +176,14 @@ class Reader:
                 self._asking.over()
                 return page
 
+    async def _ask(self, query: Query, *, troubled: bool) -> Page:
+        return await self._account.page(self._app, query, troubled=troubled, patient=self._patient)
+
     async def answers(self) -> bool:
         """Whether the API answers this app at all just now: one small question, asked once."""
         query = Query(self._filter, self._account.time.now() - SECOND, None, 1)
         try:
-            await self._account.page(self._app, query, troubled=True)
+            await self._ask(query, troubled=True)
         except ApiError:
             return False
         return True
