@@ -1,18 +1,17 @@
-"""Backfills of the real command, alone and beside a running bridge: complete, once, undisturbing."""
+"""Backfills of the real command, alone and beside a running bridge: complete, and once."""
 
 from __future__ import annotations
 
 import json
-import signal
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 from time import time
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from support.acceptance_bridge import Command
-from support.acceptance_fal import FalAccount, line, micros, stamp, tied
+from support.acceptance_fal import FalAccount, Line, line, micros, stamp, tied
 from support.acceptance_otlp import OtlpBackend, difference
 
 _MANY = 100_000
@@ -24,6 +23,11 @@ def _options(since: float, until: float) -> list[str]:
     return ["--since", f"{stamp(micros(since))}Z", "--until", f"{stamp(micros(until))}Z"]
 
 
+def _older(began: float) -> Line:
+    """An entry before a window: fal shows that far back."""
+    return line(micros(began - 60), "older")
+
+
 def _listed(command: Command, config: Path) -> list[dict[str, Any]]:
     ended = command.run("backfill", "list", "--json", "--config", config)
     assert ended.code == 0, ended.err
@@ -33,11 +37,11 @@ def _listed(command: Command, config: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(300)
 def test_a_hundred_thousand_entries_killed_half_way(command: Command, opened: ExitStack) -> None:
-    """kill -9 amid it, the same command again: complete, none twice, and none by a third."""
+    """Killed (9) amid it, the same command again: complete, none twice, and none by a third."""
     began = time() - 3 * _DAY
     history = tied(_MANY, since=micros(began), most=30)
     end = history[-1].at / 1e6 + 1
-    fal = opened.enter_context(FalAccount(history))
+    fal = opened.enter_context(FalAccount([_older(began), *history]))
     backend = opened.enter_context(OtlpBackend())
     config = command.config(fal.url, {"backend": backend.url}, poll={"requests_per_second": 1000})
     again = ["backfill", *_options(began, end), "--config", str(config)]
@@ -85,7 +89,7 @@ class _Writer:
             self.shown[name] = time()
             self._fal.write([line(micros(), name)])
 
-    def __enter__(self) -> _Writer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -100,11 +104,12 @@ def test_the_live_stream_does_not_notice(command: Command, opened: ExitStack) ->
     began = time() - 3 * _DAY
     history = tied(30_000, since=micros(began), most=30)
     end = history[-1].at / 1e6 + 1
-    fal = opened.enter_context(FalAccount(history))
+    fal = opened.enter_context(FalAccount([_older(began), *history]))
     backend = opened.enter_context(OtlpBackend())
     app = {"app_id": "app", "start": "now"}
     config = command.config(fal.url, {"backend": backend.url}, apps=[app])
     bridge = command.start("run", "--config", config)
+    assert bridge.says('"app_started"'), bridge.err
     with _Writer(fal) as writer:
         assert backend.holds(100), bridge.err
         quiet = set(writer.shown)
@@ -115,19 +120,16 @@ def test_the_live_stream_does_not_notice(command: Command, opened: ExitStack) ->
     assert backend.wait_for(lambda: len(backend.uids) >= len(expected), 20), bridge.err
     assert bridge.stop().code == 0
     assert not difference(backend, expected)
-    took = {a.body: got.at - writer.shown.get(a.body, got.at) for got in backend.got
-            for a in got.arrivals}
+    took = {
+        a.body: got.at - writer.shown.get(a.body, got.at)
+        for got in backend.got
+        for a in got.arrivals
+    }
     before, meanwhile = (sorted(took[name] for name in names) for names in (quiet, busy))
     assert len(meanwhile) > 20
     middle, worst = meanwhile[len(meanwhile) // 2], meanwhile[-1]
-    print("lag before", before[len(before) // 2], before[-1], "beside", middle, worst)
-    assert middle < before[len(before) // 2] + 0.5
-    assert worst < before[-1] + 2
-    marked = {
-        instance: sum(1 for got in backend.got for one in got.arrivals if one.body.startswith("app"))
-        for instance in ("",)
-    }
-    assert marked
+    assert middle < before[len(before) // 2] + 0.3, (before, meanwhile)
+    assert worst < before[-1] + 1.5, (before, meanwhile)
 
 
 def test_ctrl_c_stops_it_and_resume_goes_on(command: Command, opened: ExitStack) -> None:
@@ -135,7 +137,7 @@ def test_ctrl_c_stops_it_and_resume_goes_on(command: Command, opened: ExitStack)
     began = time() - _DAY
     history = tied(6_000, since=micros(began), most=3)
     end = history[-1].at / 1e6 + 1
-    fal = opened.enter_context(FalAccount(history))
+    fal = opened.enter_context(FalAccount([_older(began), *history]))
     backend = opened.enter_context(OtlpBackend())
     app = {"app_id": "app", "start": "now"}
     slow = {"page_size": 100, "requests_per_second": 20}
@@ -167,7 +169,7 @@ def test_only_a_new_destination_gets_what_it_has_not(command: Command, opened: E
     """What the old one has from the live stream goes to the new one alone."""
     now = time()
     lines = [line(micros(now - 1_000 + n), f"old {n}") for n in range(500)]
-    fal = opened.enter_context(FalAccount(lines))
+    fal = opened.enter_context(FalAccount([_older(now - 8_000), *lines]))
     old, new = (opened.enter_context(OtlpBackend()) for _ in range(2))
     config = command.config(fal.url, {"old": old.url})
     assert command.once(config).code == 0
@@ -224,4 +226,3 @@ def test_what_fal_no_longer_shows_is_told(command: Command, opened: ExitStack) -
     assert "1 stretches of it cannot be proved complete" in ended.out
     assert any(body.startswith("fal log bridge: a gap") for body in backend.bodies)
     assert backend.bodies["first"] == 1
-    assert signal.SIGINT
