@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final
 
 from bridge import settings
+from bridge.app.jobs import job_json
 from bridge.app.parts import World, build, selected_by
 from bridge.app.windows import window_of
 from bridge.errors import ConfigError, JournalError
@@ -78,12 +79,14 @@ class Plan:
 class Sight:
     """A job at one moment; ``waiting`` are records that each of its destinations has still to take.
 
-    ``held``: a bridge runs. ``resting`` are those of its destinations that nothing is sent to now.
+    ``held``: a bridge runs. ``resting`` are those of its destinations that nothing is sent to now,
+    ``reached`` the cursors of the others.
     """
 
     job: Backfill
     waiting: dict[str, int] = field(default_factory=dict)
     resting: tuple[str, ...] = ()
+    reached: tuple[int, ...] = ()
     held: bool = False
 
     @property
@@ -178,7 +181,7 @@ async def run(
     if not isinstance(asked, str):
         _job(config, asked, world.clock.now())  # what is wrong with it is said before anything
     async with AsyncExitStack() as stack:
-        bridge = await build(config, world, stack)
+        bridge = await build(config, world, stack, reading=False)
         job = _ordered(config, asked, world.clock.now())
         async with _showing(config, world, job.name, show):
             obstacles = await bridge.backfill(job.name, patience, stop.event)
@@ -209,6 +212,7 @@ def look(config: settings.Settings, name: str) -> Sight:
             job,
             {one.name: one.records for one in behind if not _rests(one)},
             tuple(one.name for one in behind if _rests(one)),
+            tuple(one.cursor for one in takers if not _rests(one)),
             ledger.held,
         )
 
@@ -254,32 +258,6 @@ def as_json(sight: Sight) -> Json:
         "waiting_records": dict(sight.waiting),
         "resting_destinations": list(sight.resting),
         "delivered": sight.delivered and not sight.resting,
-    }
-
-
-def job_json(job: Backfill) -> Json:
-    """What the journal tells of a job."""
-    return {
-        "backfill": job.name,
-        "state": job.state.value,
-        "since": format_tick(job.floor),
-        "until": format_tick(job.ceiling),
-        "share": round(job.share, 4),
-        "destinations": list(job.audience) or None,
-        "own_stream": job.own_stream,
-        "created_at": format_tick(job.created_at),
-        "finished_at": None if job.finished_at is None else format_tick(job.finished_at),
-        "apps": [
-            {
-                "app": app.name,
-                "position": format_tick(app.position),
-                "added": app.added,
-                "known": app.known,
-                "gaps": app.gaps,
-                "note": app.note or None,
-            }
-            for app in job.apps
-        ],
     }
 
 
@@ -431,7 +409,7 @@ async def _watched(
     while True:
         sight, now = look(config, name), clock.monotonic()
         show(sight)
-        mark = (sight.job.share, sight.entries, sum(sight.waiting.values()))
+        mark = (sight.job.share, sight.entries, sight.reached)
         moved, before = (now if mark != before else moved), mark
         seen = now if sight.held else seen
         if sight.delivered:

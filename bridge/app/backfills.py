@@ -92,7 +92,7 @@ class Backfills:
     def read(self) -> Mapping[str, int]:
         """How many entries of each app backfills have journaled since this process began."""
         read = self._read.copy()
-        for work in self._working.values():
+        for work in tuple(self._working.values()):
             read.update(work.read)
         return read
 
@@ -100,18 +100,19 @@ class Backfills:
     def left(self) -> Mapping[str, float]:
         """The seconds of each app's time that the active backfills have still to read."""
         left: Counter[str] = Counter()
-        for work in self._working.values():
+        for work in tuple(self._working.values()):
             left.update(work.left)
         return {name: ticks / SECOND for name, ticks in left.items()}
 
     @property
     def obstacles(self) -> list[str]:
         """What holds them up, app by app."""
-        notes = (work.notes.items() for work in self._working.values())
+        notes = (work.notes.items() for work in tuple(self._working.values()))
         return [f"{name}: {note}" for some in notes for name, note in some if note]
 
     async def run(self) -> None:
         """Work on whatever the journal asks for, for ever."""
+        self._working.clear()  # a defect may have ended this before
         async with asyncio.TaskGroup() as group:
             while True:
                 for job in await self._active():
@@ -145,7 +146,7 @@ class Backfills:
                 await asyncio.wait(reading)
                 watching.cancel()
         finally:
-            del self._working[job.name]
+            self._working.pop(job.name, None)
             self._read.update(work.read)
         self._emit(BackfillEnded(job.name, sum(work.read.values())))
 
@@ -190,7 +191,7 @@ class _Work:
 
     @property
     def read(self) -> dict[str, int]:
-        return {name: reader.read for name, reader in self.readers.items()}
+        return {name: reader.read for name, reader in tuple(self.readers.items())}
 
     @property
     def left(self) -> dict[str, int]:
@@ -198,7 +199,7 @@ class _Work:
 
     @property
     def notes(self) -> dict[str, str]:
-        return self.unread | {name: reader.trouble for name, reader in self.readers.items()}
+        return self.unread | {name: reader.trouble for name, reader in tuple(self.readers.items())}
 
     def _left(self) -> Iterator[tuple[str, int]]:
         for app in self.job.apps:

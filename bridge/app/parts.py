@@ -89,8 +89,10 @@ def _open_journal(place: settings.Journal, clock: Clock) -> Journal:
     )
 
 
-async def build(config: settings.Settings, world: World, stack: AsyncExitStack) -> Bridge:
-    """Build every part; the stack releases them in reverse order.
+async def build(
+    config: settings.Settings, world: World, stack: AsyncExitStack, *, reading: bool = True
+) -> Bridge:
+    """Build every part; the stack releases them in reverse order. Not ``reading``: no tailers.
 
     Raises:
         ConfigError: the settings, or what the journal holds of them, cannot be used.
@@ -109,7 +111,8 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
         if isinstance(destination, File):
             files.append(destination)
     account = await account_of(config, world, stack)
-    tailers = [tailer_of(app, config, account, journal, world) for app in config.apps]
+    apps = config.apps if reading else ()
+    tailers = [tailer_of(app, config, account, journal, world) for app in apps]
     for tailer in tailers:
         await tailer.resume()
     # Last: what is not going to run must not hold the journal for a destination that is new.

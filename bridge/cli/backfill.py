@@ -10,7 +10,8 @@ import typer
 
 from bridge.cli import plain_typer
 from bridge.cli.options import AsJson, Config
-from bridge.cli.output import ago, console, moment, say_json, start, table, writable
+from bridge.cli.output import ago, console, moment, say_json, start, writable
+from bridge.cli.status import backfill_notes, backfills_table
 
 if TYPE_CHECKING:
     from bridge.app.backfill import Asked, Ended, Plan, Sight
@@ -90,6 +91,7 @@ def backfill(
 
     from bridge import settings  # noqa: PLC0415
     from bridge.app import backfill as work  # noqa: PLC0415
+    from bridge.app.jobs import job_json  # noqa: PLC0415
     from bridge.app.parts import real_world  # noqa: PLC0415
     from bridge.clock import SystemClock  # noqa: PLC0415
     from bridge.telemetry.log import LogWriter  # noqa: PLC0415
@@ -113,7 +115,7 @@ def backfill(
             raise typer.BadParameter("says nothing of a job that is there", param_hint="--dry-run")
         plan = work.planned(loaded, asked, clock.now())
         if as_json:
-            say_json({**work.job_json(plan.job), "resumed": plan.resumed, "held": plan.held})
+            say_json({**job_json(plan.job), "resumed": plan.resumed, "held": plan.held})
         else:
             for line in _planned(plan):
                 typer.echo(line)
@@ -155,13 +157,10 @@ def list_(*, as_json: AsJson = False, config: Config = None) -> None:
     if as_json:
         say_json({"backfills": [work.as_json(sight) for sight in sights]})
         return
-    rows = table(*COLUMNS)
-    for sight in sights:
-        rows.add_row(*row_of(sight.job))
-    console().print(rows)
-    for sight in sights:
-        for line in notes_of(sight.job):
-            typer.echo(writable(line))
+    jobs = [sight.job for sight in sights]
+    console().print(backfills_table(jobs))
+    for line in backfill_notes(jobs):
+        typer.echo(writable(line))
 
 
 @app.command()
@@ -192,27 +191,6 @@ def forget(name: Name, *, config: Config = None) -> None:
 
     work.forget(settings.load(config), name)
     typer.echo(f"{name} is forgotten.")
-
-
-COLUMNS = ("backfill", "state", "from", "to", "done", "new", "known", "gaps", "for")
-
-
-def row_of(job: Backfill) -> tuple[str, ...]:
-    """A job's row under `COLUMNS`."""
-    return (
-        *(job.name, job.state.value, moment(job.floor), moment(job.ceiling), f"{job.share:.0%}"),
-        f"{sum(app.added for app in job.apps):,}",
-        f"{sum(app.known for app in job.apps):,}",
-        f"{sum(app.gaps for app in job.apps):,}",
-        ", ".join(job.audience) or "all",
-    )
-
-
-def notes_of(job: Backfill) -> Iterator[str]:
-    """What holds a job up."""
-    for part in job.apps:
-        if part.note:
-            yield f"backfill {job.name}: {part.name}: {part.note}"
 
 
 def _refuse_options(ctx: typer.Context) -> None:

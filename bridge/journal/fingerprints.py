@@ -121,8 +121,9 @@ def prune(
     gone = _forget(db, app_id, below=min(kept, needed), at_most=chunk)
     if gone < chunk:
         excess = min(rules.excess(_held(db), ledger_bytes), chunk)
-        gone = backfilled.give_up(db, at_most=excess)
-        gone = gone or _forget(db, app_id, below=needed, at_most=excess)
+        while excess and (given_up := backfilled.give_up(db, at_most=excess)):
+            gone, excess = gone + given_up, excess - given_up
+        gone += _forget(db, app_id, below=needed, at_most=excess)
     db.execute(
         """
         DELETE FROM gaps WHERE app = :app AND closed_at IS NOT NULL

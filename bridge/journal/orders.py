@@ -157,7 +157,9 @@ class Orders:
             )
         record = store.app(db, app)
         if record is None:
-            known = [name for (name,) in db.execute("SELECT name FROM apps ORDER BY name")]
+            known = [
+                name for (name,) in db.execute("SELECT name FROM apps WHERE begun ORDER BY name")
+            ]
             raise rules.not_known("app", app, known)
         if to >= record.position:
             raise rules.not_back(app, record.position)

@@ -5,7 +5,8 @@ A request waits for its turn: at most ``concurrency`` are under way, starts are 
 wait the one served longest ago goes first, so that one app's backlog never starves another. Apps
 in trouble share half of the places, so that requests that hang do not take them all.
 Work that has time takes what is left over: it goes when nobody else waits, has half of the places
-at most, and leaves the second's worth after a pause to the others.
+at most, and leaves the second's worth after a pause to the others. Where nothing is left over it
+gets every eleventh request all the same, or it would never end.
 When the server throttles, all starts are held back and the budget is lowered for a while; when
 the key is refused, one request at a time finds out whether it is good again.
 """
@@ -26,12 +27,13 @@ _LONGEST_HOLD: Final = 60.0
 _LONGEST_ASKED: Final = 600.0
 _LOWEST_SHARE: Final = 0.1
 _RECOVERY: Final = 1.02
+_PASSED_OVER: Final = 10
 _SOON: Final = 1e-6  # less than a timer can tell
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
-    order: tuple[bool, int, int]
+    order: tuple[int, int]
     app: str
     troubled: bool
     patient: bool
@@ -54,6 +56,7 @@ class Limiter:
         self._turns = count()
         self._troubled = 0
         self._patient = 0
+        self._passed_over = 0
         self._waiting: list[_Waiter] = []
         self._granted: list[_Waiter] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -66,7 +69,7 @@ class Limiter:
 
         ``troubled`` says that the app's last request failed, ``patient`` that this one has time.
         """
-        order = (patient, self._served.get(app, -1), next(self._turns))
+        order = (self._served.get(app, -1), next(self._turns))
         waiter = _Waiter(order, app, troubled, patient, asyncio.get_running_loop().create_future())
         await self._turn(waiter)
         try:
@@ -129,7 +132,7 @@ class Limiter:
         """Grant every slot that is due; come back by timer for the next one."""
         while waiter := self._next():
             now = self._clock.monotonic()
-            saved = 0.0 if waiter.patient else 1.0
+            saved = 0.0 if waiter.patient and not self._overdue else 1.0
             wait = max(self._next_start - saved, self._held_until) - now
             if wait > _SOON:
                 self._wake_in(wait)
@@ -140,6 +143,8 @@ class Limiter:
             self._under_way += 1
             self._troubled += waiter.troubled
             self._patient += waiter.patient
+            waits = not waiter.patient and any(w.patient for w in self._waiting)
+            self._passed_over = self._passed_over + 1 if waits else 0
             self._next_start = max(self._next_start, now) + 1 / (self._rate * self._share)
             waiter.granted.set_result(None)
 
@@ -152,7 +157,15 @@ class Limiter:
         # One whose wait was cancelled takes itself off the list when it gets to run.
         waiting = (w for w in self._waiting if not w.granted.done())
         eligible = (w for w in waiting if not ((full and w.troubled) or (crowded and w.patient)))
-        return min(eligible, key=lambda w: w.order, default=None)
+        return min(eligible, key=self._order, default=None)
+
+    def _order(self, waiter: _Waiter) -> tuple[bool, int, int]:
+        return (waiter.patient != self._overdue, *waiter.order)
+
+    @property
+    def _overdue(self) -> bool:
+        """Whether who has time has been passed over for long enough."""
+        return self._passed_over >= _PASSED_OVER
 
     @property
     def _places(self) -> int:
