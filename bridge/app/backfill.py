@@ -13,10 +13,11 @@ import shlex
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
+from itertools import chain, count
 from typing import Final
 
 from bridge import settings
@@ -143,13 +144,14 @@ def planned(config: settings.Settings, asked: Asked, now: Tick) -> Plan:
         apps = tuple(AppPlan(app.name, 0, None) for app in wanted.apps)
         return Plan(wanted, apps, _takers(config, wanted), resumed=False, held=False)
     with Ledger.open(config.journal.path) as ledger:
-        job = _same(ledger, wanted, named=asked.name is not None) or wanted
+        same = _same(ledger, wanted, named=asked.name is not None)
+        job = same or wanted
         whole = {one.record.name: one.record.whole_from for one in ledger.apps()}
         apps = tuple(
             AppPlan(app.name, ledger.count(app.name, job.floor, job.ceiling), whole.get(app.name))
             for app in job.apps
         )
-        return Plan(job, apps, _takers(config, job), resumed=job is not wanted, held=ledger.held)
+        return Plan(job, apps, _takers(config, job), resumed=same is not None, held=ledger.held)
 
 
 async def run(
@@ -336,6 +338,8 @@ def _ordered(config: settings.Settings, asked: Asked | str, now: Tick) -> Backfi
     wanted = _job(config, asked, now)
     with Ledger.open(path) as ledger:
         same = _same(ledger, wanted, named=asked.name is not None)
+        if asked.name is None:
+            wanted = _renamed(wanted, frozenset(job.name for job in ledger.backfills()))
     with Orders.open(path) as orders:
         return orders.begin_backfill(same or wanted, resume=same is not None)
 
@@ -351,7 +355,7 @@ def _same(ledger: Ledger, wanted: Backfill, *, named: bool) -> Backfill | None:
         same = job.asked == wanted.asked and job.state is not BackfillState.DONE
         if same and (not named or job.name == wanted.name):
             return job
-    if any(job.name == wanted.name for job in jobs):
+    if named and any(job.name == wanted.name for job in jobs):
         word = shlex.quote(wanted.name)
         raise JournalError(
             "there is one of that name already, for something else or done",
@@ -360,6 +364,13 @@ def _same(ledger: Ledger, wanted: Backfill, *, named: bool) -> Backfill | None:
             f"it: fal-log-bridge backfill --resume {word}",
         )
     return None
+
+
+def _renamed(job: Backfill, taken: frozenset[str]) -> Backfill:
+    """The job under a name that is still free."""
+    names = (f"{job.name}-{number}" for number in count(2))
+    free = next(name for name in chain((job.name,), names) if name not in taken)
+    return replace(job, name=free)
 
 
 def _takers(config: settings.Settings, job: Backfill) -> tuple[str, ...]:
