@@ -82,7 +82,7 @@ def backfill(
 
     Example: fal-log-bridge backfill --since 7d --until 1d
 
-    Example: fal-log-bridge backfill --since 2025-09-19 --until 2025-09-20 --destination new
+    Example: fal-log-bridge backfill --since 30d --until now --destination new
 
     Example: fal-log-bridge backfill list
     """

@@ -114,10 +114,9 @@ def append(
     last: int | None = None
     seqs: Sequence[int] = ()
     dropped = 0
-    for destination in audience or ("",):
-        missing = fingerprints.unknown(
-            db, app_id, entries, audience=destination, began=_began(db, destination)
-        )
+    began = {destination: _began(db, destination) for destination in audience or ("",)}
+    for destination, first in began.items():
+        missing = fingerprints.unknown(db, app_id, entries, audience=destination, began=first)
         places, newest = store.put(
             db, app_id, walk, missing, made.new, now=now, audience=destination or None
         )

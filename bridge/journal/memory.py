@@ -218,6 +218,7 @@ class MemoryJournal:
         last = None if self.contents.last_seq == before else self.contents.last_seq
         done = Appended(len(added), len(entries) - len(added), last, dropped)
         self._move(known, append, done, made)
+        self._remove_passed()
         self._announce()
         return done
 

@@ -149,6 +149,34 @@ def test_an_old_journal_with_all_it_holds_is_opened(old: Path) -> None:
     assert opening._HEADER.unpack_from(old.read_bytes())[0] == opening.SCHEMA_VERSION
 
 
+def test_where_cursors_began_is_told_by_the_first_acknowledgement(path: Path) -> None:
+    """Else by the cursor: what a destination took before that nobody knows."""
+    journal = start(path)
+
+    async def fill() -> None:
+        await journal.begin(AppRecord("a", "rest/x", "{}", 0))
+        await journal.attach("one")
+        for tick in range(1, 5):
+            await journal.append(walk("a", item(tick, f"{tick}")))
+        await journal.advance("one", 1)
+        await journal.attach("two")
+        await journal.advance("one", 3)
+        await journal.advance("two", 2)
+        await journal.attach("three")
+
+    asyncio.run(fill())
+    for table in ("backfills", "backfill_apps", "backfilled"):
+        journal._db.execute(f"DROP TABLE {table}")
+    for table, column in (("apps", "begun"), ("batches", "audience"), ("cursors", "began")):
+        journal._db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    journal._db.execute("PRAGMA user_version = 3")
+    journal.abandon()
+    journal = start(path)
+    began = journal._db.execute("SELECT destination, began FROM cursors ORDER BY destination")
+    assert began.fetchall() == [("one", 0), ("three", 2), ("two", 1)]
+    journal.abandon()
+
+
 def test_an_upgraded_journal_has_the_shape_of_a_new_one(old: Path, tmp_path: Path) -> None:
     """Column for column, with the same keys and indexes."""
     new = start(tmp_path / "new" / "journal.db")

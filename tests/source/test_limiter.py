@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -170,3 +171,61 @@ def test_a_cancelled_wait_gives_its_turn_back() -> None:
     starts = watch(body)
     assert [app for _, app in starts].count("b") == 4
     assert starts[-1][0] < 4
+
+
+async def wait_patiently(
+    limiter: Limiter, starts: Starts, app: str = "slow", seconds: float = 0.0
+) -> None:
+    """One request of work that has time."""
+    async with limiter.slot(app, patient=True):
+        starts.append((asyncio.get_running_loop().time(), app))
+        await asyncio.sleep(seconds)
+
+
+def test_who_has_time_leaves_the_burst_to_others() -> None:
+    """It is spaced from the first request on, and others go at once meanwhile."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(wait_patiently(limiter, starts))
+            await asyncio.sleep(2.1)
+            for _ in range(4):
+                group.create_task(ask(limiter, starts, "quick"))
+
+    starts = watch(body)
+    slow = [at for at, app in starts if app == "slow"]
+    gaps = [round(after - before, 3) for before, after in itertools.pairwise(slow)]
+    assert gaps[:9] == [0.2] * 9
+    assert [round(at, 3) for at, app in starts if app == "quick"] == [2.1] * 4
+
+
+def test_who_has_time_has_half_of_the_places() -> None:
+    """However slowly the server answers it."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(6):
+                group.create_task(wait_patiently(limiter, starts, seconds=60))
+            await asyncio.sleep(5)
+            group.create_task(ask(limiter, starts, "quick"))
+
+    starts = watch(body)
+    assert len([at for at, app in starts if app == "slow" and at < 60]) == 2
+    assert [at for at, app in starts if app == "quick"] == [5]
+
+
+def test_who_has_time_gets_one_in_eleven_where_nothing_is_left_over() -> None:
+    """Others that always wait do not keep it from ever ending."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async with asyncio.TaskGroup() as group:
+            for n in range(110):
+                group.create_task(ask(limiter, starts, f"app {n % 5}"))
+            for _ in range(20):
+                group.create_task(wait_patiently(limiter, starts))
+
+    starts = [app for _, app in watch(body)]
+    places = [n for n, app in enumerate(starts[:110]) if app == "slow"]
+    assert len(places) >= 9
+    assert {after - before for before, after in itertools.pairwise(places)} == {11}
