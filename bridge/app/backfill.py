@@ -12,7 +12,7 @@ import re
 import shlex
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -24,7 +24,8 @@ from bridge import settings
 from bridge.app.jobs import job_json
 from bridge.app.parts import World, build, selected_by
 from bridge.app.windows import window_of
-from bridge.errors import ConfigError, JournalError
+from bridge.errors import BridgeError, ConfigError, JournalError
+from bridge.journal import rules
 from bridge.journal.ledger import DestinationStanding, Ledger
 from bridge.journal.lock import is_held
 from bridge.journal.orders import Orders
@@ -72,6 +73,7 @@ class Plan:
     job: Backfill
     apps: tuple[AppPlan, ...]
     destinations: tuple[str, ...]
+    cautions: tuple[str, ...]
     resumed: bool
     held: bool
 
@@ -139,19 +141,46 @@ def planned(config: settings.Settings, asked: Asked, now: Tick) -> Plan:
         ConfigError: the window, an app, a destination or the name cannot be used.
         JournalUnusable: the journal cannot be read.
     """
-    wanted = _job(config, asked, now)
-    if not config.journal.path.exists():
-        apps = tuple(AppPlan(app.name, 0, None) for app in wanted.apps)
-        return Plan(wanted, apps, _takers(config, wanted), resumed=False, held=False)
-    with Ledger.open(config.journal.path) as ledger:
-        same = _same(ledger, wanted, named=asked.name is not None)
-        job = same or wanted
-        whole = {one.record.name: one.record.whole_from for one in ledger.apps()}
-        apps = tuple(
-            AppPlan(app.name, ledger.count(app.name, job.floor, job.ceiling), whole.get(app.name))
-            for app in job.apps
-        )
-        return Plan(job, apps, _takers(config, job), resumed=same is not None, held=ledger.held)
+    wanted, known, whole = _job(config, asked, now), dict[str, int](), dict[str, Tick]()
+    same, held = None, False
+    if config.journal.path.exists():
+        with Ledger.open(config.journal.path) as ledger:
+            same = _same(ledger, wanted, named=asked.name is not None)
+            wanted, held = same or wanted, ledger.held
+            whole = {one.record.name: one.record.whole_from for one in ledger.apps()}
+            known = {
+                app.name: ledger.count(app.name, wanted.floor, wanted.ceiling)
+                for app in wanted.apps
+            }
+    return Plan(
+        job=wanted,
+        apps=tuple(
+            AppPlan(app.name, known.get(app.name, 0), whole.get(app.name)) for app in wanted.apps
+        ),
+        destinations=tuple(one.name for one in config.destinations if _takes(wanted, one.name)),
+        cautions=tuple(cautions(config, asked, now)),
+        resumed=same is not None,
+        held=held,
+    )
+
+
+def cautions(config: settings.Settings, asked: Asked, now: Tick) -> list[str]:
+    """What becomes of a job's records that somebody may not expect.
+
+    Raises:
+        ConfigError: as `planned`.
+    """
+    job = _job(config, asked, now)
+    aged = (one for one in config.destinations if one.max_age is not None)
+    return [
+        f"{one.name}: records older than {settings.format_duration(one.max_age)} become dead "
+        "letters, until there is no room for more and it is held: see max_age and too_old"
+        for one in aged
+        if _takes(job, one.name)
+        and one.too_old == "dead_letter"
+        and one.max_age is not None
+        and now - job.floor > one.max_age * SECOND
+    ]
 
 
 async def run(
@@ -180,8 +209,10 @@ async def run(
         if detach:
             return Ended(look(config, job.name))
         return await _watched(config, world, job.name, show=show, stop=stop, patience=patience)
-    if not isinstance(asked, str):
-        _job(config, asked, world.clock.now())  # what is wrong with it is said before anything
+    if isinstance(asked, str):  # what is wrong with it is said before anything
+        look(config, asked)
+    else:
+        _job(config, asked, world.clock.now())
     async with AsyncExitStack() as stack:
         bridge = await build(config, world, stack, reading=False)
         job = _ordered(config, asked, world.clock.now())
@@ -204,9 +235,10 @@ def look(config: settings.Settings, name: str) -> Sight:
         JournalUnusable: there is no journal, or it cannot be read.
     """
     with Ledger.open(config.journal.path) as ledger:
-        job = next((one for one in ledger.backfills() if one.name == name), None)
-        if job is None:
-            raise JournalError("it was forgotten", where=f"backfill {name}")
+        jobs = {job.name: job for job in ledger.backfills()}
+        if name not in jobs:
+            raise rules.not_known("backfill", name, jobs)
+        job = jobs[name]
         last = max(app.last_seq for app in job.apps)
         takers = [one for one in ledger.destinations() if _takes(job, one.name)]
         behind = [one for one in takers if one.cursor < last]
@@ -373,10 +405,6 @@ def _renamed(job: Backfill, taken: frozenset[str]) -> Backfill:
     return replace(job, name=free)
 
 
-def _takers(config: settings.Settings, job: Backfill) -> tuple[str, ...]:
-    return tuple(one.name for one in config.destinations if _takes(job, one.name))
-
-
 def _takes(job: Backfill, destination: str) -> bool:
     return not job.audience or destination in job.audience
 
@@ -393,7 +421,8 @@ async def _showing(
 
     async def showing() -> None:
         while True:
-            show(look(config, name))
+            with suppress(BridgeError):  # the work itself says it
+                show(look(config, name))
             await world.clock.sleep(_LOOK_EVERY)
 
     task = asyncio.create_task(showing())

@@ -91,7 +91,6 @@ def backfill(
 
     from bridge import settings  # noqa: PLC0415
     from bridge.app import backfill as work  # noqa: PLC0415
-    from bridge.app.jobs import job_json  # noqa: PLC0415
     from bridge.app.parts import real_world  # noqa: PLC0415
     from bridge.clock import SystemClock  # noqa: PLC0415
     from bridge.telemetry.log import LogWriter  # noqa: PLC0415
@@ -113,13 +112,10 @@ def backfill(
     if dry_run:
         if isinstance(asked, str):
             raise typer.BadParameter("says nothing of a job that is there", param_hint="--dry-run")
-        plan = work.planned(loaded, asked, clock.now())
-        if as_json:
-            say_json({**job_json(plan.job), "resumed": plan.resumed, "held": plan.held})
-        else:
-            for line in _planned(plan):
-                typer.echo(line)
+        _say_plan(work.planned(loaded, asked, clock.now()), as_json=as_json)
         return
+    for caution in () if isinstance(asked, str) else work.cautions(loaded, asked, clock.now()):
+        typer.echo(caution, err=True)
     with _progress() as show:
         emit = LogWriter(sys.stderr, clock, human=sys.stderr.isatty())
         world = real_world(emit)
@@ -251,6 +247,16 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _say_plan(plan: Plan, *, as_json: bool) -> None:
+    from bridge.app.jobs import job_json  # noqa: PLC0415 - keeps --help quick
+
+    if as_json:
+        say_json({**job_json(plan.job), "resumed": plan.resumed, "held": plan.held})
+        return
+    for line in _planned(plan):
+        typer.echo(line)
+
+
 def _planned(plan: Plan) -> Iterator[str]:
     """What an order would come to."""
     from bridge.model import SECOND  # noqa: PLC0415 - keeps --help quick
@@ -272,6 +278,7 @@ def _planned(plan: Plan) -> Iterator[str]:
             )
         yield f"{part.name}: {known}."
     yield f"For: {', '.join(plan.destinations)}."
+    yield from plan.cautions
     yield "The running bridge reads it." if plan.held else "It is read here: no bridge runs."
     yield "Nothing was changed."
 

@@ -11,7 +11,7 @@ from random import Random
 from typing import Final, Protocol, TypeAlias
 
 from bridge.clock import Clock
-from bridge.errors import BackfillStopped, JournalError, JournalFull
+from bridge.errors import BackfillStopped, BridgeError, JournalError, JournalFull
 from bridge.journal import Journal
 from bridge.model import (
     Append,
@@ -81,7 +81,7 @@ class Backfiller:
         self.position = app.position
         self.read = 0
         self._job = job
-        self._app = app
+        self._met = app.added + app.known
         self._reader = reader
         self._account = account
         self._journal = journal
@@ -102,25 +102,37 @@ class Backfiller:
         return self._trouble or self._reader.trouble
 
     async def run(self) -> None:
-        """Read what is left of the window.
+        """Read what is left of the window, however long it takes.
 
         Raises:
             BackfillStopped: the job is not to go on.
-            JournalError: the journal failed before anything was read.
         """
-        app, ceiling = self._app, self._job.ceiling
-        if app.position >= ceiling:
-            return
-        self._gaps.resume(await self._journal.gaps(app.name))
-        newest = await self._journal.anchor(app.name, _END_OF_TIME)
+        patience = Patience(self._random)
+        while self.position < self._job.ceiling:
+            try:
+                await self._read_on()
+            except BackfillStopped:
+                raise
+            except BridgeError as error:
+                self._trouble = str(error)
+                await self._clock.sleep(patience.after(error))
+                self._trouble = ""
+
+    async def _read_on(self) -> None:
+        self._gaps.resume(await self._journal.gaps(self.name))
+        newest = await self._journal.anchor(self.name, _END_OF_TIME)
         if newest is not None:
             self._reader.knows(newest.tick)
-        if not app.added + app.known:
+        if not self._met:
             self._retention.doubt(self._job.floor, self._clock.now())
         target = max(1, int(_SHARE_OF_A_PAGE * self._reader.limit.value))
         backlog = Backlog(self._reader, width=_WIDTH, clock=self._clock, random=self._random)
         await backlog.read(
-            Slice(app.position, ceiling), density=0.0, target=target, anchor=None, store=self._store
+            Slice(self.position, self._job.ceiling),
+            density=0.0,
+            target=target,
+            anchor=None,
+            store=self._store,
         )
 
     async def _store(self, piece: Piece) -> int:
@@ -151,6 +163,7 @@ class Backfiller:
         )
         self.position = window.ceiling
         self.read += appended.added
+        self._met += len(found)
         self._tell(gaps, closed)
         if appended.last_seq is not None:
             self._room.stored(appended.last_seq, appended.added)

@@ -27,9 +27,11 @@ from bridge.journal.ledger import Ledger
 from bridge.journal.orders import Orders
 from bridge.journal.sqlite import SqliteJournal
 from bridge.model import SECOND, Backfill, BackfillApp, BackfillState, GapKind
+from bridge.simulator.exchange import Answer, Request
 from bridge.simulator.manual_clock import ManualClock
 from bridge.simulator.otlp_backend import BackendConfig, OtlpBackend
 from bridge.simulator.transport import CoreTransport
+from bridge.telemetry.service import InternalError
 from bridge.timestamps import format_tick
 
 DAY = 24 * 3600 * SECOND
@@ -440,3 +442,43 @@ def test_a_plan_changes_nothing(scene: Scene, backend: OtlpBackend) -> None:
     alone(scene, backend, asked(), stop=stop, config=slow(made))
     assert work.planned(made, asked(), NOON).resumed
     assert not work.planned(made, asked(destinations=("out",)), NOON).resumed
+
+
+def test_an_outage_amid_the_question_of_what_is_older_is_waited_out(
+    scene: Scene, backend: OtlpBackend
+) -> None:
+    """It is no defect: the job says why it waits, and goes on."""
+
+    class Failing:
+        """The API, which fails for a while for what lies before the window."""
+
+        def answer(self, request: Request) -> Answer:
+            """See `Core.answer`."""
+            until = request.parameter("until")
+            old = until is not None and until <= format_tick(FLOOR)
+            return (
+                Answer(503)
+                if old and scene.clock.monotonic() < 200
+                else scene.front.answer(request)
+            )
+
+    world = replace(world_of(scene, backend), api_transport=CoreTransport(Failing(), scene.clock))
+    earlier = asked(since=settings.StartAt(FLOOR - 3600 * SECOND))
+    ended = alone(scene, backend, earlier, world=world)
+    assert ended.obstacles == ()
+    assert scene.now > 200
+    assert arrivals(backend) == EXPECTED
+    assert not [event for event in scene.events if isinstance(event, InternalError)]
+
+
+def test_what_is_too_old_for_a_destination_is_told_before(scene: Scene) -> None:
+    """It would become dead letters, which hold a destination once they are full."""
+    made = config(scene)
+    document = made.model_dump(mode="json", exclude_unset=True)
+    document["fal"]["key"] = KEY
+    document["destinations"][0]["max_age"] = "1d"
+    aged = settings.Settings.model_validate(document)
+    (caution,) = work.planned(aged, asked(), NOON).cautions
+    assert caution.startswith("out: records older than 1d become dead letters")
+    recent = asked(since=settings.StartBack(3600), until=settings.StartBack(0))
+    assert work.planned(aged, recent, NOON).cautions == ()
