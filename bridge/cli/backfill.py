@@ -296,8 +296,8 @@ def _told(ended: Ended, *, detached: bool) -> Iterator[str]:
     gaps = sum(part.gaps for part in job.apps)
     if gaps:
         yield (
-            f"{gaps:,} stretches of it cannot be proved complete: what fal no longer shows, or "
-            "cannot; `fal-log-bridge status` lists them"
+            f"{gaps:,} stretch{'' if gaps == 1 else 'es'} of it cannot be proved complete: what "
+            "fal no longer shows, or cannot; `fal-log-bridge status` lists them"
         )
     for obstacle in ended.obstacles:
         yield f"not done: {obstacle}"

@@ -128,8 +128,8 @@ def test_the_live_stream_does_not_notice(command: Command, opened: ExitStack) ->
     before, meanwhile = (sorted(took[name] for name in names) for names in (quiet, busy))
     assert len(meanwhile) > 20
     middle, worst = meanwhile[len(meanwhile) // 2], meanwhile[-1]
-    assert middle < before[len(before) // 2] + 0.3, (before, meanwhile)
-    assert worst < before[-1] + 1.5, (before, meanwhile)
+    assert middle < before[len(before) // 2] + 0.5, (before, meanwhile)
+    assert worst < before[-1] + 3, (before, meanwhile)
 
 
 def test_ctrl_c_stops_it_and_resume_goes_on(command: Command, opened: ExitStack) -> None:
@@ -163,6 +163,32 @@ def test_ctrl_c_stops_it_and_resume_goes_on(command: Command, opened: ExitStack)
     assert ended.code == 0, ended.err
     assert bridge.stop().code == 0
     assert not difference(backend, [one.message for one in history])
+
+
+@pytest.mark.timeout(180)
+def test_the_bridge_is_killed_and_started_again(command: Command, opened: ExitStack) -> None:
+    """Killed (9) amid a job it was handed: the next one goes on, and so does who watches."""
+    began = time() - _DAY
+    history = tied(20_000, since=micros(began), most=10)
+    end = history[-1].at / 1e6 + 1
+    fal = opened.enter_context(FalAccount([_older(began), *history]))
+    backend = opened.enter_context(OtlpBackend())
+    app = {"app_id": "app", "start": "now"}
+    config = command.config(fal.url, {"backend": backend.url}, apps=[app])
+    bridge = command.start("run", "--config", config)
+    assert bridge.says('"app_started"'), bridge.err
+    watching = command.start("backfill", *_options(began, end), "--config", config)
+    assert backend.holds(8_000, 60), watching.err
+    bridge.kill()
+    bridge.end()
+    bridge = command.start("run", "--config", config)
+    ended = watching.end(100)
+    assert ended.code == 0, ended
+    assert bridge.stop().code == 0
+    assert len(backend.uids) == len(history)
+    assert {one.message for one in history} == set(backend.bodies)
+    (job,) = _listed(command, config)
+    assert (job["state"], job["apps"][0]["added"]) == ("done", len(history))
 
 
 def test_only_a_new_destination_gets_what_it_has_not(command: Command, opened: ExitStack) -> None:
@@ -223,6 +249,6 @@ def test_what_fal_no_longer_shows_is_told(command: Command, opened: ExitStack) -
     config = command.config(fal.url, {"backend": backend.url})
     ended = command.run("backfill", *_options(now - 20_000, now - 4_000), "--config", config)
     assert ended.code == 0, ended.err
-    assert "1 stretches of it cannot be proved complete" in ended.out
+    assert "1 stretch of it cannot be proved complete" in ended.out
     assert any(body.startswith("fal log bridge: a gap") for body in backend.bodies)
     assert backend.bodies["first"] == 1

@@ -20,10 +20,11 @@ from support.virtual import Crash
 
 from bridge import settings
 from bridge.app import backfill as work
+from bridge.app.explain import explain
 from bridge.app.parts import World, build
 from bridge.app.positions import listed as positions
 from bridge.errors import ConfigError, JournalError
-from bridge.journal.ledger import Ledger
+from bridge.journal.ledger import Ledger, State
 from bridge.journal.orders import Orders
 from bridge.journal.sqlite import SqliteJournal
 from bridge.model import SECOND, Backfill, BackfillApp, BackfillState, GapKind
@@ -352,6 +353,18 @@ def test_only_for_some_destinations(scene: Scene) -> None:
     with Ledger.open(scene.path) as ledger:
         uid = bytes.fromhex(sides["a"].records[0].uid)
         assert sorted(place.audience for place in ledger.find(uid)) == ["a", "b"]
+    told = scene.play(lambda: explain(made, world, sides["a"].records[0].uid))
+    fates = [one.journaled.fates for one in told.entries if one.journaled]
+    assert [[(fate.destination, fate.state) for fate in some] for some in fates] == [
+        [("a", State.ACKNOWLEDGED)],
+        [("b", State.ACKNOWLEDGED)],
+    ]
+    told = scene.play(lambda: explain(made, world, "long", since=settings.StartAt(FLOOR)))
+    assert not told.found
+    told = scene.play(lambda: explain(made, world, "59", since=settings.StartAt(FLOOR)))
+    (journaled,) = [one.journaled for one in told.entries]
+    assert journaled is not None
+    assert journaled.place.audience == "a"
 
 
 def test_a_destination_that_is_down_holds_it_at_half_of_the_journal(

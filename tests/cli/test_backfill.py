@@ -134,7 +134,7 @@ def test_misuse(cli: CommandLine, config: str, args: tuple[str, ...], words: str
 def test_the_end_is_told() -> None:
     """By how far it came, what stood in the way, and how to go on."""
     here = list(_told(Ended(Sight(JOB), ("out: no answer",)), detached=False))
-    assert here[1].startswith("1 stretches of it cannot be proved complete")
+    assert here[1].startswith("1 stretch of it cannot be proved complete")
     assert here[2:] == [
         "not done: out: no answer",
         "`fal-log-bridge backfill --resume job` goes on",
