@@ -171,14 +171,13 @@ def cautions(config: settings.Settings, asked: Asked, now: Tick) -> list[str]:
         ConfigError: as `planned`.
     """
     job = _job(config, asked, now)
-    aged = (one for one in config.destinations if one.max_age is not None)
     return [
         f"{one.name}: records older than {settings.format_duration(one.max_age)} become dead "
         "letters, until there is no room for more and it is held: see max_age and too_old"
-        for one in aged
-        if _takes(job, one.name)
+        for one in config.destinations
+        if one.max_age is not None
         and one.too_old == "dead_letter"
-        and one.max_age is not None
+        and _takes(job, one.name)
         and now - job.floor > one.max_age * SECOND
     ]
 

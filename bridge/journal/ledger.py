@@ -237,6 +237,8 @@ class Ledger:
                     AND tick < :ceiling)
                  + (SELECT count(*) FROM backfilled WHERE app = apps.id AND tick >= :floor
                     AND tick < :ceiling AND audience = '')
+                 + (SELECT count(*) FROM backfilled WHERE app = apps.id AND tick = -1
+                    AND around >= :floor AND around < :ceiling AND audience = '')
             FROM apps WHERE name = :app
             UNION ALL SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM apps WHERE name = :app)
             """,
