@@ -93,6 +93,10 @@ class DeadLettersFull(JournalError):
     """New dead letters do not fit in their bound; nothing of the call was stored."""
 
 
+class BackfillStopped(JournalError):
+    """The backfill was stopped or forgotten by command; nothing of the call was stored."""
+
+
 def proxy_error(error: Exception) -> ConfigError:
     """What building an HTTP client came to because of the proxy that the environment names.
 

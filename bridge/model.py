@@ -123,7 +123,8 @@ An encoding of no batch at all says nothing of its entries, and is refused.
 class Batch:
     """A journaled `Encoded`: ``seq`` orders all batches of the journal and is never reused.
 
-    ``journaled_at`` is the bridge's wall clock when the batch was stored.
+    ``journaled_at`` is the bridge's wall clock when the batch was stored. ``audience`` names the
+    one destination that it is for; None for all of them.
     """
 
     seq: int
@@ -132,6 +133,7 @@ class Batch:
     size: int
     gzip: bytes
     journaled_at: Tick
+    audience: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +161,13 @@ class AppRecord:
 
 
 class ReadKind(StrEnum):
-    """What a walk was for (design, "Three kinds of read"; an audit repairs)."""
+    """What a walk was for (design, "Three kinds of read"; an audit repairs, a job backfills)."""
 
     LIVE = "live"
     BACKLOG = "backlog"
     SWEEP = "sweep"
     REPAIR = "repair"
+    BACKFILL = "backfill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +249,65 @@ class Appended:
     known: int
     last_seq: int | None
     dropped: int = 0
+
+
+class BackfillState(StrEnum):
+    """Where a backfill stands."""
+
+    ACTIVE = "active"
+    """It is read, or waits for a process that reads it."""
+    STOPPED = "stopped"
+    """By a person's word; it goes on from where it was when it is told to."""
+    DONE = "done"
+    """All of it is journaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillApp:
+    """How far a backfill has read one app.
+
+    ``stream`` and ``filters`` as in `AppRecord`, as the settings had them when the job was made.
+    ``position`` is the tick below which its window is journaled; ``added`` entries were new,
+    ``known`` ones not, ``gaps`` stretches could not be proved. ``last_seq`` is its newest batch, 0
+    before the first. ``note`` says what holds it up at the moment, empty for nothing.
+    """
+
+    name: str
+    stream: str
+    filters: str
+    position: Tick
+    added: int = 0
+    known: int = 0
+    gaps: int = 0
+    last_seq: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """A named job that reads ``[floor, ceiling)`` of some apps beside the live stream.
+
+    ``asked`` is what was asked for, as canonical JSON: the same again means the same job. Its
+    records go to the destinations of the ``audience``, to all where that is empty. ``own_stream``
+    says that they carry a stream identity of their own.
+    """
+
+    name: str
+    asked: str
+    floor: Tick
+    ceiling: Tick
+    audience: tuple[str, ...]
+    own_stream: bool
+    apps: tuple[BackfillApp, ...]
+    created_at: Tick
+    state: BackfillState = BackfillState.ACTIVE
+    finished_at: Tick | None = None
+
+    @property
+    def share(self) -> float:
+        """How much of it is read, by time: 0 to 1."""
+        whole = len(self.apps) * (self.ceiling - self.floor)
+        return sum(app.position - self.floor for app in self.apps) / max(1, whole)
 
 
 @dataclass(frozen=True, slots=True)

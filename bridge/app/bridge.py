@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
+from bridge.app.backfills import Backfills
 from bridge.app.metered import Metered
 from bridge.app.silences import Silences
 from bridge.clock import Clock
@@ -48,6 +50,7 @@ class Bridge:
         sending: Sequence[Metered],
         silences: Silences,
         scout: Scout,
+        backfills: Backfills,
         account: Account,
         journal: Journal,
         clock: Clock,
@@ -57,6 +60,7 @@ class Bridge:
         self.forwarders = forwarders
         self.sending = sending
         self.silences = silences
+        self.backfills = backfills
         self.account = account
         self.journal = journal
         self._clock = clock
@@ -80,6 +84,7 @@ class Bridge:
                 group.create_task(self._keep(t.name, t.run), name=f"read {t.name}")
                 for t in self.tailers
             ]
+            reading.append(group.create_task(self._keep("backfills", self.backfills.run)))
             watching = [
                 group.create_task(self._report_progress()),
                 group.create_task(self.silences.run()),
@@ -95,11 +100,23 @@ class Bridge:
         ``patience`` is how many seconds may pass without any progress; ``stop`` ends it early.
         An empty answer means that all is delivered or dead-lettered.
         """
+        return await self._deliver(self._catch_up(), patience, stop)
+
+    async def backfill(self, name: str, patience: float, stop: asyncio.Event) -> list[str]:
+        """Read one backfill, and nothing else, and deliver; see `run_once`.
+
+        It ends early when the backfill is stopped by command.
+        """
+        return await self._deliver(self._fill_back(name), patience, stop)
+
+    async def _deliver(
+        self, work: Coroutine[Any, Any, None], patience: float, stop: asyncio.Event | None
+    ) -> list[str]:
         halt, stop = asyncio.Event(), stop or asyncio.Event()
         obstacles: list[str] = []
         async with asyncio.TaskGroup() as group:
             delivering = self._start_delivering(group, halt)
-            catching_up = group.create_task(self._catch_up())
+            catching_up = group.create_task(work)
             while not catching_up.done() and not obstacles:
                 if await self._stuck(catching_up, patience, stop):
                     obstacles = (
@@ -124,13 +141,20 @@ class Bridge:
             for s in states
             if s.trouble or s.outstanding
         ]
-        return [*reading, *sending] or ["no progress"]
+        return [*reading, *self.backfills.obstacles, *sending] or ["no progress"]
 
     async def _catch_up(self) -> None:
         self._unread = {tailer.name for tailer in self.tailers}
         async with asyncio.TaskGroup() as group:
             for tailer in self.tailers:
                 group.create_task(self._read_once(tailer))
+        await self._drained()
+
+    async def _fill_back(self, name: str) -> None:
+        await self._keep(name, partial(self.backfills.finish, name))
+        await self._drained()
+
+    async def _drained(self) -> None:
         last = await self._last_seq()
         for forwarder in self.forwarders:
             await forwarder.drained(last)
@@ -170,6 +194,7 @@ class Bridge:
         states = [f.state for f in self.forwarders]
         return (
             tuple((t.position, t.read) for t in self.tailers),
+            tuple(self.backfills.left.items()),
             tuple((s.cursor, s.delivered, s.dead_lettered) for s in states),
         )
 

@@ -202,7 +202,10 @@ def _journaled(ledger: Ledger, one: bytes, place: Found) -> Journaled:
     if place.dropped:
         return Journaled(place, None, ())
     read = ledger.read_of(place.app, place.seq) if place.seq else None
-    return Journaled(place, read, _fates(ledger, one, place.seq))
+    fates = _fates(ledger, one, place.seq)
+    if place.audience:  # a backfill brought it for one destination; the others passed it by
+        fates = tuple(fate for fate in fates if fate.destination == place.audience)
+    return Journaled(place, read, fates)
 
 
 def _fates(ledger: Ledger, one: bytes, seq: int) -> tuple[Fate, ...]:
@@ -245,7 +248,9 @@ def _place(ledger: Ledger, app: str, one: bytes, tick: Tick | None) -> Found | N
     if tick is None:
         return next((place for place in ledger.find(one) if place.app == app), None)
     seq = ledger.fingerprints(app, tick, tick + 1).get(one)
-    return None if seq is None else Found(app, tick, seq, dated=True)
+    if seq is None:
+        return ledger.backfilled(app, tick, one)
+    return Found(app, tick, seq, dated=True)
 
 
 def _why_not(ledger: Ledger, record: AppRecord, tick: Tick | None) -> str:
@@ -302,6 +307,7 @@ def _journaled_json(journaled: Journaled) -> Json:
         "time_borrowed": not place.dated,
         "batch": None if place.dropped else place.seq or None,
         "dropped_by_rule": place.dropped,
+        "only_for": place.audience or None,
         "at": None if read is None else format_tick(read.journaled_at),
         "read": None
         if read is None

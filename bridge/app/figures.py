@@ -57,6 +57,8 @@ def figures(
     return {
         metrics.ENTRIES_READ: app(lambda tailer: tailer.read),
         metrics.POSITION_AGE: app(lambda tailer: tailer.lag),
+        metrics.BACKFILL_ENTRIES: app(lambda tailer: bridge.backfills.read.get(tailer.name, 0)),
+        metrics.BACKFILL_LEFT: app(lambda tailer: bridge.backfills.left.get(tailer.name, 0.0)),
         metrics.OPEN_GAPS: app(lambda tailer: tailer.open_gaps),
         metrics.APP_UP: app(lambda tailer: not tailer.trouble),
         metrics.READING_PAUSED: app(lambda tailer: tailer.paused),

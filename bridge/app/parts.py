@@ -13,6 +13,7 @@ from typing import IO, Final
 import httpx
 
 from bridge import __version__, settings
+from bridge.app.backfills import Backfills, Engage, Room
 from bridge.app.bridge import Bridge
 from bridge.app.metered import Metered
 from bridge.app.recent import Recent, Watched
@@ -33,13 +34,16 @@ from bridge.journal.sqlite import SqliteJournal
 from bridge.mapping import Mapper
 from bridge.mapping.severity import INFO, severity_number
 from bridge.mapping.shaping import Drop, Mask, Rules, Sample, preset_masks
-from bridge.model import SECOND, Filter
+from bridge.model import SECOND, Backfill, BackfillApp, Filter
 from bridge.patterns import Pattern
 from bridge.source.account import Account
+from bridge.source.backfill import Backfiller
 from bridge.source.limiter import Limiter
 from bridge.source.platform import PlatformApi
+from bridge.source.reader import Reader
 from bridge.source.rest import RestApi
 from bridge.source.scout import Scout
+from bridge.source.shaped import ShapedTally
 from bridge.source.tailer import AppSpec, Tailer
 from bridge.source.traits import Traits
 from bridge.telemetry import Emit
@@ -47,6 +51,9 @@ from bridge.telemetry.meter import NO_METER, Meter
 from bridge.telemetry.spans import NO_TRACER, Tracer
 
 API_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+
+STREAM_ATTRIBUTE: Final = "service.instance.id"
+"""What makes a backfill's records a stream of their own where order counts (decision 26)."""
 
 IN_FLIGHT: Final = 4
 """Requests on their way to one destination at a time."""
@@ -98,8 +105,10 @@ def _open_journal(place: settings.Journal, clock: Clock) -> Journal:
     )
 
 
-async def build(config: settings.Settings, world: World, stack: AsyncExitStack) -> Bridge:
-    """Build every part; the stack releases them in reverse order.
+async def build(
+    config: settings.Settings, world: World, stack: AsyncExitStack, *, reading: bool = True
+) -> Bridge:
+    """Build every part; the stack releases them in reverse order. Not ``reading``: no tailers.
 
     Raises:
         ConfigError: the settings, or what the journal holds of them, cannot be used.
@@ -120,7 +129,8 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
         if isinstance(destination, File):
             files.append(destination)
     account = await account_of(config, world, stack)
-    tailers = [tailer_of(app, config, account, journal, world) for app in config.apps]
+    apps = config.apps if reading else ()
+    tailers = [tailer_of(app, config, account, journal, world) for app in apps]
     for tailer in tailers:
         await tailer.resume()
     # Last: what is not going to run must not hold the journal for a destination that is new.
@@ -138,6 +148,13 @@ async def build(config: settings.Settings, world: World, stack: AsyncExitStack) 
             emit=world.emit,
         ),
         scout=scout_of(config, tailers, account, world),
+        backfills=Backfills(
+            journal=journal,
+            forwarders=forwarders,
+            engage=engaging(config, world, account, journal),
+            clock=world.clock,
+            emit=world.emit,
+        ),
         account=account,
         journal=journal,
         clock=world.clock,
@@ -255,6 +272,45 @@ def scout_of(
     )
 
 
+def engaging(config: settings.Settings, world: World, account: Account, journal: Journal) -> Engage:
+    """What builds the reader of one app for a backfill, or says why these settings have none."""
+    apps = {app.name: app for app in config.apps}
+
+    def engage(job: Backfill, part: BackfillApp, room: Room) -> Backfiller | str:
+        app = apps.get(part.name)
+        if app is None:
+            return "it is not configured; put it back, or cancel the backfill"
+        if selected_by(app, config) != (part.stream, part.filters):
+            return "its settings select other entries than when the backfill began; cancel it"
+        mapper = mapper_of(app, backfill=job.name if job.own_stream else None)
+        reader = Reader(
+            app.name,
+            app.filter,
+            page_size=config.poll.page_size,
+            account=account,
+            clock=world.clock,
+            random=world.random,
+            emit=world.emit,
+            patient=True,
+        )
+        return Backfiller(
+            job,
+            part,
+            reader=reader,
+            account=account,
+            journal=journal,
+            encode=mapper.encode,
+            shaped=ShapedTally(app.name, mapper.settle, clock=world.clock, emit=world.emit),
+            room=room,
+            meter=world.meter,
+            clock=world.clock,
+            random=world.random,
+            emit=world.emit,
+        )
+
+    return engage
+
+
 def selected_by(app: settings.App, config: settings.Settings) -> tuple[str, str]:
     """What a position belongs to, as `AppRecord` has it: stream and filters, canonical texts."""
     stream = {"api": config.fal.api, "app_id": app.filter.app_id}
@@ -262,13 +318,17 @@ def selected_by(app: settings.App, config: settings.Settings) -> tuple[str, str]
     return json.dumps(stream, sort_keys=True), json.dumps(filters, sort_keys=True)
 
 
-def mapper_of(app: settings.App) -> Mapper:
-    """How one app's entries become log records."""
+def mapper_of(app: settings.App, *, backfill: str | None = None) -> Mapper:
+    """How one app's entries become log records; those of a backfill, a stream of their own."""
+    resource = dict(app.resource)
+    if backfill is not None:
+        before = f"{resource[STREAM_ATTRIBUTE]}-" if STREAM_ATTRIBUTE in resource else ""
+        resource[STREAM_ATTRIBUTE] = f"{before}backfill-{backfill}"
     return Mapper(
         app=app.name,
         service=app.service,
         fallback_service=app.app_id or app.name,
-        resource=app.resource,
+        resource=resource,
         stderr_severity=severity_number(app.stderr_level, stderr=INFO),
         rules=rules_of(app.shape),
     )
@@ -377,6 +437,7 @@ def _headers(one: settings.Otlp) -> dict[str, str]:
 def selection_of(one: settings.Destination) -> Selection:
     """What of the journal goes to one destination."""
     return Selection(
+        destination=one.name,
         apps=one.apps,
         min_severity=severity_number(one.min_level, stderr=INFO),
         resource=one.resource,

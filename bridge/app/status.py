@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge import settings
+from bridge.app.jobs import job_json
 from bridge.app.rereading import gap_json
 from bridge.clock import Clock
 from bridge.journal.ledger import AppStanding, DestinationStanding, Lateness, Ledger, OpenGap
-from bridge.model import SECOND, Json, Tick
+from bridge.model import SECOND, Backfill, Json, Tick
 from bridge.timestamps import format_tick
 
 
@@ -37,6 +38,7 @@ class Status:
     destinations: tuple[DestinationStanding, ...]
     dead_letters_max_bytes: int
     configured: frozenset[str]
+    backfills: tuple[Backfill, ...] = ()
 
     def notes(self, one: DestinationStanding) -> list[str]:
         """What is out of the ordinary with a destination, in a word or two each."""
@@ -67,6 +69,7 @@ def status(config: settings.Settings, clock: Clock) -> Status:
             destinations=ledger.destinations(),
             dead_letters_max_bytes=config.journal.dead_letters_max_bytes,
             configured=frozenset(one.name for one in config.destinations),
+            backfills=ledger.backfills(),
         )
 
 
@@ -89,6 +92,7 @@ def as_json(status: Status) -> Json:
         },
         "apps": [_app_json(status, app) for app in status.apps],
         "destinations": destinations_json(status),
+        "backfills": [job_json(job) for job in status.backfills],
     }
 
 

@@ -26,6 +26,7 @@ COMMANDS: Final = MappingProxyType(
         "check": "Try the config, every app and every destination out.",
         "status": "Show where every app and every destination stands.",
         "tail": "Show entries as they come, straight from fal.",
+        "backfill": "Read a window of the past, beside the live stream.",
         "positions": "List where apps stand, or have one read again.",
         "audit": "Prove a past window complete, or name what is missing.",
         "explain": "Tell when an entry was read and who has it.",

@@ -138,6 +138,8 @@ def _journaled_lines(journaled: Journaled) -> Iterator[str]:
             f"{format_tick(read.ceiling)}, begun {format_tick(read.at)}, pages: {read.pages}"
         )
         yield f"  journaled  {format_tick(record.journaled_at)}, in batch {place.seq}"
+    if place.audience:
+        yield f"  for        {place.audience} alone, by a backfill"
     for fate in journaled.fates:
         yield f"  {fate.destination}: {_fate(fate)}"
 

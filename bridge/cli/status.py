@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from bridge.cli.options import AsJson, Config
-from bridge.cli.output import ago, console, moment, say_json, size, table
+from bridge.cli.output import ago, console, moment, say_json, size, table, writable
 from bridge.model import SECOND
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bridge.app.status import AppStatus, Status
+    from bridge.model import Backfill
 
 _FULL: Final = 0.9
 """The share of room for dead letters from which on they are called full: they come in lots."""
@@ -108,6 +109,11 @@ def _show(now: Status, out: Console) -> None:
     out.print()
     out.print(destinations_table(now))
     out.print()
+    if now.backfills:
+        out.print(backfills_table(now.backfills))
+        out.print()
+    for line in backfill_notes(now.backfills):
+        out.print(writable(line), soft_wrap=True)
     for app in now.apps:
         for line in _gaps(app):
             out.print(line, soft_wrap=True)
@@ -157,6 +163,27 @@ def destinations_table(now: Status) -> Table:
             f"{one.dead_letters:,}{letters}",
         )
     return rows
+
+
+def backfills_table(jobs: Sequence[Backfill]) -> Table:
+    """A row for each backfill."""
+    rows = table("backfill", "state", "from", "to", "done", "new", "known", "gaps", "for")
+    for job in jobs:
+        rows.add_row(
+            *(job.name, job.state.value, moment(job.floor), moment(job.ceiling)),
+            f"{job.share:.0%}",
+            f"{sum(app.added for app in job.apps):,}",
+            f"{sum(app.known for app in job.apps):,}",
+            f"{sum(app.gaps for app in job.apps):,}",
+            ", ".join(job.audience) or "all",
+        )
+    return rows
+
+
+def backfill_notes(jobs: Sequence[Backfill]) -> Iterator[str]:
+    """What holds backfills up."""
+    for job in jobs:
+        yield from (f"backfill {job.name}: {app.name}: {app.note}" for app in job.apps if app.note)
 
 
 def destination_notes(now: Status) -> Iterator[str]:

@@ -74,6 +74,7 @@ class Selection:
     """What one destination takes. The default is everything, as it is.
 
     Args:
+        destination: the destination's name: it takes no batch that is for another one.
         apps: names of apps, or patterns of them (`fnmatch`), one of which an app must match.
         min_severity: the least severity number that passes. A record without one passes, and so
             does one that tells of a gap: whoever reads the rest must know what is missing.
@@ -85,12 +86,14 @@ class Selection:
     def __init__(
         self,
         *,
+        destination: str | None = None,
         apps: Sequence[str] = ("*",),
         min_severity: int = UNSPECIFIED,
         resource: Mapping[str, Scalar] | None = None,
         max_age: Tick | None = None,
         too_old: TooOld = TooOld.DEAD_LETTER,
     ) -> None:
+        self._destination = destination
         self._apps = tuple(apps)
         self._min_severity = min_severity
         self._resource = _values(resource or {})
@@ -130,6 +133,8 @@ class Selection:
         return sum(self._is_too_old(record, now) for record in records)
 
     def _part_of(self, batch: Batch) -> Batch | None:
+        if batch.audience not in {None, self._destination}:
+            return None
         if not any(batch.app == app or fnmatchcase(batch.app, app) for app in self._apps):
             return None
         if self._min_severity == UNSPECIFIED and not self._resource:

@@ -23,6 +23,9 @@ The promise, in words:
    `advance` is refused (`DeadLettersFull`, nothing moved). One leaves only when it was delivered
    after all, or by a person's word.
 10. A gap is stored in the transaction of the walk that could not prove it, once.
+11. A backfill's batches, fingerprints and progress are stored in one transaction, as a live read's
+    are, and move no position. Its fingerprints are kept apart, until the job is forgotten, or until
+    it is done and the ledger is over its bound: they are the first to go.
 """
 
 from __future__ import annotations
@@ -32,7 +35,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Gap, Tick
+from bridge.model import (
+    Anchor,
+    Append,
+    Appended,
+    AppRecord,
+    Backfill,
+    Batch,
+    DeadLetter,
+    Gap,
+    Tick,
+)
 
 DROPPED: Final = -1
 """The batch number of an entry that was dropped by rule: it is known, and in no batch."""
@@ -126,6 +139,29 @@ class Journal(Protocol):
         Raises:
             JournalFull: live batches fill the journal; nothing was stored or moved.
         """
+        ...
+
+    async def backfills(self) -> Sequence[Backfill]:
+        """The active ones, in the order of coming; sees what another process wrote."""
+        ...
+
+    async def backfill(self, append: Append, job: str) -> Appended:
+        """Store a proved walk of a backfill: unseen entries as batches, and how far it has come.
+
+        The job's position of the app becomes the append's; the app's own stays, as do its sweeps.
+        For an audience each destination gets a batch of what was not journaled for it before. With
+        the last walk of its last app the job is done.
+
+        Raises:
+            BackfillStopped: the job is not active (any more); nothing was stored.
+            JournalFull: live batches fill half of the journal, so that reading never has to wait
+                for a backfill; nothing was stored.
+            JournalError: a destination of the audience is not in use.
+        """
+        ...
+
+    async def note_backfill(self, job: str, app: str, note: str) -> None:
+        """Say what holds up a backfill of an app, for those who look; empty for nothing."""
         ...
 
     async def gaps(self, app: str) -> Sequence[Gap]:

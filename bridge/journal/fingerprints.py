@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
-from bridge.journal import rules
+from bridge.journal import backfilled, rules
+from bridge.journal.backfilled import UNDATED
 from bridge.model import Append, Identified, Tick
 
 _ROW: Final = "(?, ?, ?, ?)"
@@ -24,28 +25,51 @@ _OLDEST: Final = """
 """
 """What may be forgotten below a tick; the app's newest tick stays, for it is the anchor."""
 
+EVER: Final = -1
+"""Where a cursor began for whom every batch counts."""
+
+_FOR_ALL: Final = "(seq <= 0 OR seq > :began)"
+_FOR_IT: Final = f"(audience = :audience OR (audience = '' AND {_FOR_ALL}))"
+
 
 def unknown(
-    db: sqlite3.Connection, app_id: int, entries: Mapping[rules.Key, Identified]
+    db: sqlite3.Connection,
+    app_id: int,
+    entries: Mapping[rules.Key, Identified],
+    *,
+    audience: str = "",
+    began: int = EVER,
 ) -> list[Identified]:
     """Those entries that were never stored, in order.
+
+    With an ``audience``, those that were never stored for that destination: neither for it by a
+    backfill, nor for all in a batch after the one where its cursor ``began``.
 
     What is known is asked for in one range: much less work than a question for each entry, as a
     walk finds nearly everything that lies between the first and the last of its entries.
     """
     ticks = [tick for tick, _ in entries if tick is not None]
+    whose = {"app": app_id, "audience": audience, "began": began}
     known = set()
     if ticks:
+        window = {**whose, "first": min(ticks), "last": max(ticks)}
         known = set(
             db.execute(
-                "SELECT tick, uid FROM seen WHERE app = ? AND tick BETWEEN ? AND ?",
-                (app_id, min(ticks), max(ticks)),
+                f"""
+                SELECT tick, uid FROM seen
+                WHERE app = :app AND tick BETWEEN :first AND :last AND {_FOR_ALL}
+                UNION ALL
+                SELECT tick, uid FROM backfilled
+                WHERE app = :app AND tick BETWEEN :first AND :last AND {_FOR_IT}
+                """,  # noqa: S608 - constants
+                window,
             )
         )
     return [
         item
         for key, item in entries.items()
-        if key not in known and (key[0] is not None or not _has_undated(db, app_id, item.uid))
+        if key not in known
+        and (key[0] is not None or not _has_undated(db, {**whose, "uid": item.uid}))
     ]
 
 
@@ -105,9 +129,10 @@ def prune(
     """See `Journal.prune`. Forgets about ``chunk`` rows of a kind; True while there may be more."""
     gone = _forget(db, app_id, below=min(kept, needed), at_most=chunk)
     if gone < chunk:
-        (held,) = db.execute("SELECT coalesce(sum(fingerprints), 0) FROM apps").fetchone()
-        excess = rules.excess(held, ledger_bytes)
-        gone = _forget(db, app_id, below=needed, at_most=min(excess, chunk))
+        excess = min(rules.excess(_held(db), ledger_bytes), chunk)
+        while excess and (given_up := backfilled.give_up(db, at_most=excess)):
+            gone, excess = gone + given_up, excess - given_up
+        gone += _forget(db, app_id, below=needed, at_most=excess)
     db.execute(
         """
         DELETE FROM gaps WHERE app = :app AND closed_at IS NOT NULL
@@ -118,9 +143,28 @@ def prune(
     return max(gone, _drop_spent_reads(db, chunk)) >= chunk
 
 
-def _has_undated(db: sqlite3.Connection, app_id: int, uid: bytes) -> bool:
-    row = db.execute("SELECT 1 FROM undated WHERE app = ? AND uid = ?", (app_id, uid)).fetchone()
+def _has_undated(db: sqlite3.Connection, which: Mapping[str, object]) -> bool:
+    row = db.execute(
+        f"""
+        SELECT 1 FROM undated WHERE app = :app AND uid = :uid AND {_FOR_ALL}
+        UNION ALL
+        SELECT 1 FROM backfilled
+        WHERE app = :app AND tick = {UNDATED} AND uid = :uid AND {_FOR_IT}
+        """,  # noqa: S608 - constants
+        which,
+    ).fetchone()
     return row is not None
+
+
+def _held(db: sqlite3.Connection) -> int:
+    """How many fingerprints there are, those of backfills included."""
+    (held,) = db.execute(
+        """
+        SELECT (SELECT coalesce(sum(fingerprints), 0) FROM apps)
+             + (SELECT coalesce(sum(fingerprints), 0) FROM backfill_apps)
+        """
+    ).fetchone()
+    return int(held)
 
 
 def _forget(db: sqlite3.Connection, app_id: int, *, below: Tick, at_most: int) -> int:

@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bridge.journal import DROPPED, letters, opening, store, trouble
+from bridge.journal import DROPPED, backfills, letters, opening, store, trouble
 from bridge.journal.lock import is_held
-from bridge.model import AppRecord, DeadLetter, Gap, GapKind, Read, ReadKind, Tick
+from bridge.model import AppRecord, Backfill, DeadLetter, Gap, GapKind, Read, ReadKind, Tick
 
 _FEW: Final = 16
 """How many fingerprints `Ledger.uids_with_prefix` shows: enough to say that it is ambiguous."""
@@ -35,13 +35,15 @@ class AppStanding:
 class Found:
     """A journaled entry; ``seq`` 0: stored before the ledger kept batch numbers.
 
-    `DROPPED` as ``seq``: dropped by rule. Not ``dated``: its tick is borrowed.
+    `DROPPED` as ``seq``: dropped by rule. Not ``dated``: its tick is borrowed. ``audience``: by a
+    backfill that was for this destination only, empty for all.
     """
 
     app: str
     tick: Tick
     seq: int
     dated: bool
+    audience: str = ""
 
     @property
     def dropped(self) -> bool:
@@ -196,7 +198,7 @@ class Ledger:
             """
             SELECT name, stream, filters, position, swept, ledger_from, fingerprints,
                    (SELECT count(*) FROM gaps WHERE app = apps.id AND closed_at IS NULL)
-            FROM apps ORDER BY name
+            FROM apps WHERE begun ORDER BY name
             """
         )
         return tuple(
@@ -224,6 +226,12 @@ class Ledger:
                 UNION ALL
                 SELECT uid, seq FROM undated WHERE app = (SELECT id FROM apps WHERE name = :app)
                 AND tick >= :floor AND tick < :ceiling
+                UNION ALL
+                SELECT uid, seq FROM backfilled WHERE app = (SELECT id FROM apps WHERE name = :app)
+                AND tick >= :floor AND tick < :ceiling AND audience = ''
+                UNION ALL
+                SELECT uid, seq FROM backfilled WHERE app = (SELECT id FROM apps WHERE name = :app)
+                AND tick = -1 AND around >= :floor AND around < :ceiling AND audience = ''
                 """,
                 window,
             )
@@ -237,6 +245,10 @@ class Ledger:
                     AND tick < :ceiling)
                  + (SELECT count(*) FROM undated WHERE app = apps.id AND tick >= :floor
                     AND tick < :ceiling)
+                 + (SELECT count(*) FROM backfilled WHERE app = apps.id AND tick >= :floor
+                    AND tick < :ceiling AND audience = '')
+                 + (SELECT count(*) FROM backfilled WHERE app = apps.id AND tick = -1
+                    AND around >= :floor AND around < :ceiling AND audience = '')
             FROM apps WHERE name = :app
             UNION ALL SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM apps WHERE name = :app)
             """,
@@ -248,10 +260,13 @@ class Ledger:
         """Those of `fingerprints` that are of entries without a time."""
         rows = self._rows(
             """
-            SELECT uid FROM undated WHERE app = (SELECT id FROM apps WHERE name = ?)
-            AND tick >= ? AND tick < ?
+            SELECT uid FROM undated WHERE app = (SELECT id FROM apps WHERE name = :app)
+            AND tick >= :floor AND tick < :ceiling
+            UNION ALL
+            SELECT uid FROM backfilled WHERE app = (SELECT id FROM apps WHERE name = :app)
+            AND tick = -1 AND around >= :floor AND around < :ceiling AND audience = ''
             """,
-            (app, floor, ceiling),
+            {"app": app, "floor": floor, "ceiling": ceiling},
         )
         return frozenset(uid for (uid,) in rows)
 
@@ -262,15 +277,19 @@ class Ledger:
         """
         rows = self._rows(
             """
-            SELECT name, tick, seq, dated FROM (
-                SELECT app, tick, seq, 1 AS dated FROM seen WHERE uid = :uid
+            SELECT name, tick, seq, dated, audience FROM (
+                SELECT app, tick, seq, 1 AS dated, '' AS audience FROM seen WHERE uid = :uid
                 UNION ALL
-                SELECT app, tick, seq, 0 FROM undated WHERE uid = :uid)
-            JOIN apps ON apps.id = app ORDER BY tick, name, dated
+                SELECT app, tick, seq, 0, '' FROM undated WHERE uid = :uid
+                UNION ALL
+                SELECT app, around, seq, tick != -1, audience FROM backfilled WHERE uid = :uid)
+            JOIN apps ON apps.id = app ORDER BY tick, name, dated, audience
             """,
             {"uid": uid},
         )
-        return tuple(Found(app, tick, seq, bool(dated)) for app, tick, seq, dated in rows)
+        return tuple(
+            Found(app, tick, seq, bool(dated), audience) for app, tick, seq, dated, audience in rows
+        )
 
     def uids_with_prefix(self, prefix: bytes) -> tuple[bytes, ...]:
         """The first few uids, in order, that begin so; as slow as `find`."""
@@ -279,11 +298,24 @@ class Ledger:
             SELECT uid FROM seen WHERE substr(uid, 1, :length) = :prefix
             UNION
             SELECT uid FROM undated WHERE substr(uid, 1, :length) = :prefix
+            UNION
+            SELECT uid FROM backfilled WHERE substr(uid, 1, :length) = :prefix
             ORDER BY uid LIMIT :few
             """,
             {"prefix": prefix, "length": len(prefix), "few": _FEW},
         )
         return tuple(uid for (uid,) in rows)
+
+    def backfilled(self, app: str, tick: Tick, uid: bytes) -> Found | None:
+        """An entry that a backfill journaled for some destinations only."""
+        rows = self._rows(
+            """
+            SELECT seq, audience FROM backfilled WHERE app = (SELECT id FROM apps WHERE name = ?)
+            AND tick = ? AND uid = ? AND audience != '' LIMIT 1
+            """,
+            (app, tick, uid),
+        )
+        return next((Found(app, tick, seq, True, audience) for seq, audience in rows), None)
 
     def read_of(self, app: str, seq: int) -> ReadRecord | None:
         """The walk that filled a batch of the app; None when it is not known (any more)."""
@@ -456,6 +488,13 @@ class Ledger:
             GapRecord(app, Gap(GapKind(kind), floor, ceiling, at_least), *rest)
             for app, kind, floor, ceiling, at_least, *rest in rows
         )
+
+    def backfills(self) -> tuple[Backfill, ...]:
+        """The backfills that are not forgotten, in the order of coming."""
+        try:
+            return backfills.jobs(self._db)
+        except sqlite3.Error as error:
+            raise trouble.unusable(error, self._path) from error
 
     def live_bytes(self) -> int:
         """Compressed bytes of the batches that a destination has not passed."""

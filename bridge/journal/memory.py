@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import TypeAlias
 
 from bridge.clock import Clock
 from bridge.errors import JournalError
@@ -18,6 +19,8 @@ from bridge.model import (
     Append,
     Appended,
     AppRecord,
+    Backfill,
+    BackfillState,
     Batch,
     DeadLetter,
     Encoded,
@@ -70,6 +73,10 @@ class KeptGap:
     closed_at: Tick | None = None
 
 
+Backfilled: TypeAlias = tuple[str, str, rules.Key]
+"""An app, the audience of one or none, and an entry's key; kept with the job that brought it."""
+
+
 @dataclass(slots=True)
 class Contents:
     """What a disk would hold; readable by tests."""
@@ -87,6 +94,9 @@ class Contents:
     paused: set[str] = field(default_factory=set)
     dead_letters: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
     replay: set[tuple[str, str]] = field(default_factory=set)
+    began: dict[str, int] = field(default_factory=dict)
+    backfills: dict[str, Backfill] = field(default_factory=dict)
+    backfilled: dict[Backfilled, tuple[str, Fingerprint]] = field(default_factory=dict)
 
 
 class MemoryJournal:
@@ -156,11 +166,8 @@ class MemoryJournal:
             raise rules.full(self._max_bytes, self._holder(), where=append.app)
         seen = self.contents.seen[append.app]
         entries = rules.distinct(append.found)
-        missing = {key: item for key, item in entries.items() if key not in seen}
-        known = self.contents.gaps[append.app]
-        made = rules.gap_changes(
-            append, {key: (kept.gap, kept.closed_at is None) for key, kept in known.items()}
-        )
+        missing = self._unknown(append.app, entries)
+        made = self._gap_changes(append)
         before = self.contents.last_seq
         places = self._store(append, list(missing.values()), made.new)
         for (key, item), seq in zip(missing.items(), places, strict=False):
@@ -178,6 +185,52 @@ class MemoryJournal:
             dropped=places.count(DROPPED),
         )
 
+    async def backfills(self) -> Sequence[Backfill]:
+        """See `Journal.backfills`."""
+        await self._turn()
+        jobs = self.contents.backfills.values()
+        return tuple(job for job in jobs if job.state is BackfillState.ACTIVE)
+
+    async def backfill(self, append: Append, job: str) -> Appended:
+        """See `Journal.backfill`."""
+        await self._turn()
+        known = self.contents.backfills.get(job)
+        if known is None or known.state is not BackfillState.ACTIVE:
+            raise rules.stopped(job)
+        most = self._max_bytes // rules.BACKFILL_SHARE
+        if self._live_bytes() >= most:
+            raise rules.full(most, self._holder(), where=append.app)
+        for destination in known.audience:
+            self._check_in_use(destination)
+        entries, made = rules.distinct(append.found), self._gap_changes(append)
+        before, seqs, dropped = self.contents.last_seq, list[int](), 0
+        added: set[rules.Key] = set()
+        for destination in known.audience or ("",):
+            missing = self._unknown(append.app, entries, destination)
+            places = self._store(append, list(missing.values()), made.new, destination or None)
+            for (key, item), seq in zip(missing.items(), places, strict=False):
+                place = (append.app, destination, key)
+                self.contents.backfilled[place] = job, Fingerprint(item.tick, seq)
+            added |= missing.keys()
+            dropped += places.count(DROPPED)
+            seqs = places[len(missing) :]
+        self._keep_gaps(append.app, made, seqs)
+        last = None if self.contents.last_seq == before else self.contents.last_seq
+        done = Appended(len(added), len(entries) - len(added), last, dropped)
+        self._move(known, append, done, made)
+        self._remove_passed()
+        self._announce()
+        return done
+
+    async def note_backfill(self, job: str, app: str, note: str) -> None:
+        """See `Journal.note_backfill`."""
+        await self._turn()
+        known = self.contents.backfills[job]
+        self.contents.backfills[job] = replace(
+            known,
+            apps=tuple(replace(one, note=note) if one.name == app else one for one in known.apps),
+        )
+
     async def gaps(self, app: str) -> Sequence[Gap]:
         """See `Journal.gaps`."""
         await self._turn()
@@ -190,9 +243,9 @@ class MemoryJournal:
         await self._turn()
         self._app(app)
         self._forget(app, self._forgettable(app, min(kept, needed)))
-        held = sum(map(len, self.contents.seen.values()))
+        self._give_up_backfilled()
         oldest = self._forgettable(app, needed)
-        excess = rules.excess(held, self._ledger_bytes)
+        excess = self._excess()
         if excess and oldest:
             last = oldest[:excess][-1][0]
             self._forget(app, [one for one in oldest if one[0] <= last])
@@ -211,6 +264,7 @@ class MemoryJournal:
         batches = self.contents.batches
         oldest = batches[0].seq - 1 if batches else self.contents.last_seq
         first = self.contents.last_seq if start is Start.NOW else oldest
+        self.contents.began.setdefault(destination, first)
         return self.contents.cursors.setdefault(destination, first)
 
     async def read(self, after: int, *, max_batches: int, max_size: int) -> Sequence[Batch]:
@@ -312,8 +366,75 @@ class MemoryJournal:
             raise rules.unknown_app(name)
         return record
 
+    def _unknown(
+        self, app: str, entries: Mapping[rules.Key, Identified], audience: str = ""
+    ) -> dict[rules.Key, Identified]:
+        """Those that were never stored: for a destination, that is since its cursor began."""
+        began = self.contents.began[audience] if audience else -1
+        seen, backfilled = self.contents.seen[app], self.contents.backfilled
+
+        def reached(known: Fingerprint) -> bool:
+            return known.seq <= 0 or known.seq > began
+
+        def is_known(key: rules.Key) -> bool:
+            shared = (seen.get(key), *(backfilled.get((app, "", key), (None, None))[1:]))
+            mine = audience and (app, audience, key) in backfilled
+            return bool(mine) or any(one is not None and reached(one) for one in shared)
+
+        return {key: item for key, item in entries.items() if not is_known(key)}
+
+    def _gap_changes(self, append: Append) -> rules.GapChanges:
+        known = self.contents.gaps[append.app]
+        return rules.gap_changes(
+            append, {key: (kept.gap, kept.closed_at is None) for key, kept in known.items()}
+        )
+
+    def _move(self, job: Backfill, append: Append, done: Appended, made: rules.GapChanges) -> None:
+        """Take note of how far a backfill has come."""
+        apps = tuple(
+            replace(
+                one,
+                position=max(one.position, append.position),
+                added=one.added + done.added,
+                known=one.known + done.known,
+                gaps=one.gaps + len(made.new) + len(made.raised),
+                last_seq=done.last_seq or one.last_seq,
+                note="",
+            )
+            if one.name == append.app
+            else one
+            for one in job.apps
+        )
+        job = replace(job, apps=apps)
+        if all(one.position >= job.ceiling for one in apps):
+            job = replace(job, state=BackfillState.DONE, finished_at=self._clock.now())
+        self.contents.backfills[job.name] = job
+
+    def _excess(self) -> int:
+        held = sum(map(len, self.contents.seen.values())) + len(self.contents.backfilled)
+        return rules.excess(held, self._ledger_bytes)
+
+    def _give_up_backfilled(self) -> None:
+        """While the ledger is over its bound, what finished jobs journaled goes first."""
+        for job in self.contents.backfills.values():
+            if job.state is BackfillState.DONE:
+                mine = sorted(
+                    (
+                        key
+                        for key, (name, _) in self.contents.backfilled.items()
+                        if name == job.name
+                    ),
+                    key=lambda key: (key[0], key[2][0] or -1, key[2][1], key[1]),
+                )
+                for key in mine[: self._excess()]:
+                    del self.contents.backfilled[key]
+
     def _store(
-        self, append: Append, missing: Sequence[Identified], gaps: Sequence[Gap]
+        self,
+        append: Append,
+        missing: Sequence[Identified],
+        gaps: Sequence[Gap],
+        audience: str | None = None,
     ) -> list[int]:
         """Store what is new as batches; returns the places of entries, then of gaps."""
         if not missing and not gaps:
@@ -324,7 +445,7 @@ class MemoryJournal:
         stored = list(enumerate((one for one in encoded if one != ALL_DROPPED), start=first))
         places = rules.places(missing, gaps, stored)
         if stored:
-            self._note(append, missing, places, stored)
+            self._note(append, missing, places, stored, audience)
         return places
 
     def _note(
@@ -333,9 +454,10 @@ class MemoryJournal:
         missing: Sequence[Identified],
         places: Sequence[int],
         stored: Sequence[tuple[int, Encoded]],
+        audience: str | None,
     ) -> None:
         for _, batch in stored:
-            self._add(append.app, batch)
+            self._add(append.app, batch, audience)
         kept = [item for item, seq in zip(missing, places, strict=False) if seq != DROPPED]
         self.contents.reads.append(
             Noted(
@@ -349,7 +471,7 @@ class MemoryJournal:
             )
         )
 
-    def _add(self, app: str, encoded: Encoded) -> None:
+    def _add(self, app: str, encoded: Encoded, audience: str | None) -> None:
         self.contents.last_seq += 1
         self.contents.batches.append(
             Batch(
@@ -359,6 +481,7 @@ class MemoryJournal:
                 size=encoded.size,
                 gzip=encoded.gzip,
                 journaled_at=self._clock.now(),
+                audience=audience,
             )
         )
 
@@ -398,6 +521,7 @@ class MemoryJournal:
         """Forget walks that no fingerprint and no batch refers to, then what passed only such."""
         contents = self.contents
         known = {one.seq for seen in contents.seen.values() for one in seen.values()}
+        known |= {one.seq for _, one in contents.backfilled.values()}
         oldest = contents.batches[0].seq if contents.batches else contents.last_seq + 1
         contents.reads = [
             one

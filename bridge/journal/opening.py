@@ -24,13 +24,13 @@ from bridge.journal import continuity, trouble
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 APPLICATION_ID: Final = 0x664C424A  # "fLBJ", SQLite's mark of whose file it is
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 WRITABLE: Final = "give the bridge a folder it can write to, by journal.path or $STATE_DIRECTORY"
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">60xI4xI")  # user_version, application_id ("Database Header")
-_UPGRADES: Final = {1: "upgrade_2.sql", 2: "upgrade_3.sql"}
+_UPGRADES: Final = {1: "upgrade_2.sql", 2: "upgrade_3.sql", 3: "upgrade_4.sql"}
 """By the version they start from; each ends one version higher."""
 _FRONTED: Final = 3
 """From this version on batches leave only behind every cursor."""

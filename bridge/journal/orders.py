@@ -8,6 +8,7 @@ nothing in memory of what orders change, and looks again every few seconds.
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from bridge.errors import JournalError
-from bridge.journal import Backlog, opening, rules, store, trouble
+from bridge.journal import Backlog, backfills, opening, rules, store, trouble
 from bridge.journal.commit import Failed, commit
 from bridge.journal.lock import is_held
-from bridge.model import Tick
+from bridge.model import Backfill, BackfillState, Tick
 
 T = TypeVar("T")
 
@@ -109,6 +110,42 @@ class Orders:
         """
         self._write(partial(self._rewind, app, to))
 
+    def begin_backfill(self, job: Backfill, *, resume: bool) -> Backfill:
+        """Begin a backfill; returns it as it stands.
+
+        With ``resume``, one of the same name that is not done goes on instead.
+
+        Raises:
+            JournalError: there is one of that name already.
+        """
+        return self._write(partial(_begin_backfill, job, resume))
+
+    def resume_backfill(self, name: str) -> Backfill:
+        """Let a stopped backfill go on; one that is active or done stays so.
+
+        Raises:
+            JournalError: there is none of that name.
+        """
+        return self._write(partial(_turn_backfill, name, BackfillState.ACTIVE))
+
+    def stop_backfill(self, name: str) -> Backfill:
+        """Stop a backfill where it is; one that is done stays so.
+
+        Raises:
+            JournalError: there is none of that name.
+        """
+        return self._write(partial(_turn_backfill, name, BackfillState.STOPPED))
+
+    def forget_backfill(self, name: str) -> None:
+        """Forget a backfill that is not active, and with it which entries it journaled.
+
+        Raises:
+            JournalError: it is active, or there is none of that name.
+        """
+        self._write(partial(_check_forgettable, name))
+        while self._write(partial(backfills.forget, name=name, at_most=_CHUNK)):
+            pass
+
     def _rewind(self, app: str, to: Tick, db: sqlite3.Connection) -> None:
         # A bridge keeps positions in memory. One that starts now waits with its first attach until
         # this transaction has ended, and reads them after that.
@@ -120,7 +157,9 @@ class Orders:
             )
         record = store.app(db, app)
         if record is None:
-            known = [name for (name,) in db.execute("SELECT name FROM apps ORDER BY name")]
+            known = [
+                name for (name,) in db.execute("SELECT name FROM apps WHERE begun ORDER BY name")
+            ]
             raise rules.not_known("app", app, known)
         if to >= record.position:
             raise rules.not_back(app, record.position)
@@ -192,6 +231,44 @@ class Orders:
             raise trouble.translated(error, self._path) from error
         except OSError as error:
             raise trouble.unreadable(error, self._path) from error
+
+
+def _begin_backfill(job: Backfill, resume: bool, db: sqlite3.Connection) -> Backfill:
+    before = backfills.named(db, job.name)
+    if before is None:
+        backfills.create(db, job)
+        return job
+    if resume and before.state is not BackfillState.DONE:
+        return _turn_backfill(job.name, BackfillState.ACTIVE, db)
+    raise JournalError(
+        "there is one of that name already",
+        where=f"backfill {job.name}",
+        hint="give another name, or forget that one",
+    )
+
+
+def _turn_backfill(name: str, state: BackfillState, db: sqlite3.Connection) -> Backfill:
+    job = _backfill(name, db)
+    if job.state in {state, BackfillState.DONE}:
+        return job
+    backfills.turn(db, name, state)
+    return _backfill(name, db)
+
+
+def _check_forgettable(name: str, db: sqlite3.Connection) -> None:
+    if _backfill(name, db).state is BackfillState.ACTIVE:
+        raise JournalError(
+            "it is not done",
+            where=f"backfill {name}",
+            hint=f"stop it first: fal-log-bridge backfill cancel {shlex.quote(name)}",
+        )
+
+
+def _backfill(name: str, db: sqlite3.Connection) -> Backfill:
+    job = backfills.named(db, name)
+    if job is None:
+        raise rules.not_known("backfill", name, [one.name for one in backfills.jobs(db)])
+    return job
 
 
 def _act_on(act: str, ids: list[int], db: sqlite3.Connection) -> int:

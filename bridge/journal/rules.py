@@ -10,7 +10,7 @@ from itertools import chain, repeat
 from statistics import median_high
 from typing import Final, TypeAlias
 
-from bridge.errors import DeadLettersFull, JournalError, JournalFull
+from bridge.errors import BackfillStopped, DeadLettersFull, JournalError, JournalFull
 from bridge.journal import DROPPED
 from bridge.model import (
     ALL_DROPPED,
@@ -41,6 +41,9 @@ LEDGER_BYTES: Final = 1 << 30
 
 DEAD_LETTER_BYTES: Final = 1 << 28
 """How many bytes of dead letters are kept where nothing else is said."""
+
+BACKFILL_SHARE: Final = 2
+"""A backfill stores only while less than this part of the journal is taken: 2 for half of it."""
 
 FINGERPRINT_BYTES: Final = 40
 """What one fingerprint takes in the file (measured: 39, in time order or with a third late).
@@ -272,6 +275,11 @@ def not_known(what: str, name: str, known: Iterable[str]) -> JournalError:
         where=f"{what} {name}",
         hint=f"there are: {names}" if names else "none has been run yet",
     )
+
+
+def stopped(name: str) -> BackfillStopped:
+    """The error for a backfill that is not to go on."""
+    return BackfillStopped("it was stopped by command", where=f"backfill {name}")
 
 
 def not_back(name: str, position: Tick) -> JournalError:

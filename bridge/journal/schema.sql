@@ -1,4 +1,4 @@
--- The journal's schema, version 3. Built under another name and moved into place whole, so a file
+-- The journal's schema, version 4. Built under another name and moved into place whole, so a file
 -- that bears the journal's name has all of it. What the upgrades make of older versions is the same,
 -- column for column; hence the defaults.
 BEGIN;
@@ -11,7 +11,8 @@ CREATE TABLE apps (
     position INTEGER NOT NULL,             -- tick
     swept    TEXT    NOT NULL,             -- JSON object: age in ticks to tick
     ledger_from  INTEGER NOT NULL DEFAULT 0,   -- tick: the ledger is whole from here on
-    fingerprints INTEGER NOT NULL DEFAULT 0    -- rows of the app in `seen` and `undated`
+    fingerprints INTEGER NOT NULL DEFAULT 0,   -- rows of the app in `seen` and `undated`
+    begun        INTEGER NOT NULL DEFAULT 1    -- 0: only backfills have read it, no position counts
 ) STRICT;
 
 -- The ledger: fingerprints of journaled entries, each with the batch it went into (0 for those that
@@ -40,7 +41,8 @@ CREATE INDEX undated_by_tick ON undated (app, tick);
 -- AUTOINCREMENT, because a plain INTEGER PRIMARY KEY starts again at 1 once the table is empty,
 -- below every cursor. The `..._through` columns are running totals up to and including the row:
 -- batches leave only from the front, so two rows give the sum of everything between them.
--- The payload stands last: the figures are read without touching its overflow pages.
+-- The payload stands behind the figures: they are read without touching its overflow pages. Behind
+-- it is what is read only together with it: the one destination that a batch is for, NULL for all.
 CREATE TABLE batches (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
     app             INTEGER NOT NULL,
@@ -49,19 +51,22 @@ CREATE TABLE batches (
     journaled_at    INTEGER NOT NULL,      -- tick, wall clock
     records_through INTEGER NOT NULL,
     bytes_through   INTEGER NOT NULL,      -- compressed bytes
-    gzip            BLOB    NOT NULL
+    gzip            BLOB    NOT NULL,
+    audience        TEXT
 ) STRICT;
 
 -- Every destination that was ever attached and not forgotten; all of them hold batches. `in_use` is
 -- the state of the running process: cleared at every start, set when a destination is attached. The
--- two last columns count its dead letters, kept by the triggers below.
+-- two `dead` columns count its dead letters, kept by the triggers below. `began` is where its cursor
+-- began: batches up to there were never for it to take.
 CREATE TABLE cursors (
     destination  TEXT    PRIMARY KEY,
     cursor       INTEGER NOT NULL,
     in_use       INTEGER NOT NULL,
     paused       INTEGER NOT NULL DEFAULT 0,
     dead_letters INTEGER NOT NULL DEFAULT 0,
-    dead_bytes   INTEGER NOT NULL DEFAULT 0
+    dead_bytes   INTEGER NOT NULL DEFAULT 0,
+    began        INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- AUTOINCREMENT, so that an order for those that are there never meets one that came later.
@@ -137,6 +142,50 @@ CREATE TABLE gaps (
     found_at  INTEGER NOT NULL,            -- tick, wall clock
     closed_at INTEGER,                     -- tick, wall clock
     PRIMARY KEY (app, kind, floor, ceiling)
+) STRICT, WITHOUT ROWID;
+
+-- Backfills: named jobs that read a window of the past, kept until they are forgotten by command.
+CREATE TABLE backfills (
+    id          INTEGER PRIMARY KEY,       -- in the order of coming
+    name        TEXT    NOT NULL UNIQUE,
+    asked       TEXT    NOT NULL,          -- JSON: what was asked for, in the words of the command
+    floor       INTEGER NOT NULL,          -- tick
+    ceiling     INTEGER NOT NULL,          -- tick
+    audience    TEXT    NOT NULL,          -- JSON array of destinations, empty for all
+    own_stream  INTEGER NOT NULL,
+    state       TEXT    NOT NULL,
+    created_at  INTEGER NOT NULL,          -- tick, wall clock
+    finished_at INTEGER                    -- tick, wall clock
+) STRICT;
+
+-- How far a job has come with each of its apps; `fingerprints` counts rows in `backfilled`.
+CREATE TABLE backfill_apps (
+    job          INTEGER NOT NULL,
+    app          INTEGER NOT NULL,
+    stream       TEXT    NOT NULL,
+    filters      TEXT    NOT NULL,
+    position     INTEGER NOT NULL,         -- tick
+    added        INTEGER NOT NULL,
+    known        INTEGER NOT NULL,
+    gaps         INTEGER NOT NULL,
+    last_seq     INTEGER NOT NULL,
+    fingerprints INTEGER NOT NULL,
+    note         TEXT    NOT NULL,
+    PRIMARY KEY (job, app)
+) STRICT, WITHOUT ROWID;
+
+-- The fingerprints of what jobs journaled, apart from the ledger: they prune neither each other nor
+-- move the live edge's anchor. `audience` is as in `batches`, empty for all; an entry without a time
+-- has -1 as its tick and lies `around` a borrowed one.
+CREATE TABLE backfilled (
+    app      INTEGER NOT NULL,
+    tick     INTEGER NOT NULL,
+    uid      BLOB    NOT NULL,
+    audience TEXT    NOT NULL,
+    seq      INTEGER NOT NULL,
+    job      INTEGER NOT NULL,
+    around   INTEGER NOT NULL,
+    PRIMARY KEY (app, tick, uid, audience)
 ) STRICT, WITHOUT ROWID;
 
 COMMIT;

@@ -15,11 +15,32 @@ from typing import Any, Final, TypeVar
 
 from bridge.clock import Clock
 from bridge.errors import JournalError
-from bridge.journal import Start, Stats, Wishes, gaps, letters, opening, rules, store, trouble
+from bridge.journal import (
+    Start,
+    Stats,
+    Wishes,
+    backfills,
+    gaps,
+    letters,
+    opening,
+    rules,
+    store,
+    trouble,
+)
 from bridge.journal.commit import GroupCommit, settle
 from bridge.journal.lock import Lock
 from bridge.journal.worker import InlineWorker, ThreadWorker, Worker
-from bridge.model import Anchor, Append, Appended, AppRecord, Batch, DeadLetter, Gap, Tick
+from bridge.model import (
+    Anchor,
+    Append,
+    Appended,
+    AppRecord,
+    Backfill,
+    Batch,
+    DeadLetter,
+    Gap,
+    Tick,
+)
 
 T = TypeVar("T")
 Call = Callable[[sqlite3.Connection], T]
@@ -121,6 +142,22 @@ class SqliteJournal:
         return await self._write(
             lambda db: store.append(db, append, max_bytes=self._max_bytes, now=self._clock.now())
         )
+
+    async def backfills(self) -> Sequence[Backfill]:
+        """See `Journal.backfills`."""
+        return await self._read(backfills.active)
+
+    async def backfill(self, append: Append, job: str) -> Appended:
+        """See `Journal.backfill`. ``append.encode`` runs on the journal's thread."""
+        return await self._write(
+            lambda db: backfills.append(
+                db, append, job, max_bytes=self._max_bytes, now=self._clock.now()
+            )
+        )
+
+    async def note_backfill(self, job: str, app: str, note: str) -> None:
+        """See `Journal.note_backfill`."""
+        await self._write(lambda db: backfills.note(db, job, app, note))
 
     async def gaps(self, app: str) -> Sequence[Gap]:
         """See `Journal.gaps`."""

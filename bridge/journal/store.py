@@ -26,6 +26,8 @@ from bridge.model import (
     Batch,
     DeadLetter,
     Encoded,
+    Gap,
+    Identified,
     Tick,
 )
 
@@ -47,9 +49,12 @@ def begin(db: sqlite3.Connection, record: AppRecord) -> None:
         """
         INSERT INTO apps (name, stream, filters, position, swept, ledger_from)
         VALUES (?, ?, ?, ?, ?, ?)
-        ON CONFLICT (name) DO UPDATE SET stream = excluded.stream, filters = excluded.filters,
-            ledger_from = max(ledger_from, position)
-        WHERE (stream, filters) IS NOT (excluded.stream, excluded.filters)
+        ON CONFLICT (name) DO UPDATE SET
+            stream = excluded.stream, filters = excluded.filters, begun = 1,
+            position = iif(begun, position, excluded.position),
+            swept = iif(begun, swept, excluded.swept),
+            ledger_from = iif(begun, max(ledger_from, position), excluded.ledger_from)
+        WHERE NOT begun OR (stream, filters) IS NOT (excluded.stream, excluded.filters)
         """,
         (
             *(record.name, record.stream, record.filters, record.position),
@@ -75,27 +80,13 @@ def anchor(db: sqlite3.Connection, name: str, at_or_below: Tick) -> Anchor | Non
 def append(db: sqlite3.Connection, walk: Append, *, max_bytes: int, now: Tick) -> Appended:
     """See `Journal.append`."""
     app_id, record = _begun(db, walk.app)
-    _remove_passed(db)  # what only a destination held that was forgotten must not fill it
-    if not has_room(db, max_bytes):
-        raise rules.full(max_bytes, _holder(db), where=walk.app)
+    make_room(db, max_bytes, where=walk.app)
     entries = rules.distinct(walk.found)
     missing = fingerprints.unknown(db, app_id, entries)
     made = gaps.changes(db, app_id, walk)
-    stored: list[tuple[int, Encoded]] = []
-    places: list[int] = []
-    if missing or made.new:
-        encoded = walk.encode(missing, made.new)
-        rules.check_encoded(walk.app, missing, made.new, encoded)
-        stored = _store(db, app_id, encoded, now)
-        places = rules.places(missing, made.new, stored)
+    places, last = put(db, app_id, walk, missing, made.new, now=now)
+    if places:
         fingerprints.remember(db, app_id, missing, places)
-    dropped = places.count(DROPPED)
-    if stored:
-        kept = missing
-        if dropped:
-            kept = [item for item, seq in zip(missing, places, strict=False) if seq != DROPPED]
-        seqs = (stored[0][0], stored[-1][0])
-        fingerprints.note_read(db, app_id, walk, kept, seqs=seqs, now=now)
     if made:
         gaps.store(db, app_id, made, places[len(missing) :], now)
     standing = rules.standing_after(record, walk, added=len(missing), gaps=made)
@@ -107,9 +98,50 @@ def append(db: sqlite3.Connection, walk: Append, *, max_bytes: int, now: Tick) -
     return Appended(
         added=len(missing),
         known=len(entries) - len(missing),
-        last_seq=stored[-1][0] if stored else None,
-        dropped=dropped,
+        last_seq=last,
+        dropped=places.count(DROPPED),
     )
+
+
+def make_room(db: sqlite3.Connection, max_bytes: int, *, where: str) -> None:
+    """Remove what only a forgotten destination held.
+
+    Raises:
+        JournalFull: the live batches fill so many bytes all the same.
+    """
+    _remove_passed(db)
+    if not has_room(db, max_bytes):
+        raise rules.full(max_bytes, _holder(db), where=where)
+
+
+def put(
+    db: sqlite3.Connection,
+    app_id: int,
+    walk: Append,
+    missing: Sequence[Identified],
+    new: Sequence[Gap],
+    *,
+    now: Tick,
+    audience: str | None = None,
+) -> tuple[list[int], int | None]:
+    """Store entries and then gaps as batches, with the walk that brought them.
+
+    Returns the places of the entries and the gaps, and the newest batch, None for no new one.
+    """
+    if not (missing or new):
+        return [], None
+    encoded = walk.encode(missing, new)
+    rules.check_encoded(walk.app, missing, new, encoded)
+    stored = _store(db, app_id, encoded, now, audience)
+    places = rules.places(missing, new, stored)
+    if not stored:
+        return places, None
+    kept = missing
+    if DROPPED in places:
+        kept = [item for item, seq in zip(missing, places, strict=False) if seq != DROPPED]
+    seqs = (stored[0][0], stored[-1][0])
+    fingerprints.note_read(db, app_id, walk, kept, seqs=seqs, now=now)
+    return places, stored[-1][0]
 
 
 def prune(
@@ -128,10 +160,10 @@ def attach(db: sqlite3.Connection, destination: str, start: Start) -> int:
     first = last_seq(db) if oldest is None or start is Start.NOW else oldest - 1
     db.execute(
         """
-        INSERT INTO cursors (destination, cursor, in_use) VALUES (?, ?, 1)
+        INSERT INTO cursors (destination, cursor, in_use, began) VALUES (:name, :first, 1, :first)
         ON CONFLICT (destination) DO UPDATE SET in_use = 1 WHERE NOT in_use
         """,
-        (destination, first),
+        {"name": destination, "first": first},
     )
     return _cursor(db, destination)
 
@@ -142,7 +174,7 @@ def read(
     """See `Journal.read`."""
     rows = db.execute(
         """
-        SELECT seq, apps.name, records, size, gzip, journaled_at
+        SELECT seq, apps.name, records, size, gzip, journaled_at, audience
         FROM batches JOIN apps ON apps.id = batches.app
         WHERE seq > ? ORDER BY seq LIMIT ?
         """,
@@ -266,7 +298,11 @@ def parse_swept(text: str) -> dict[Tick, Tick]:
 
 
 def _store(
-    db: sqlite3.Connection, app_id: int, encoded: Iterable[Encoded], now: Tick
+    db: sqlite3.Connection,
+    app_id: int,
+    encoded: Iterable[Encoded],
+    now: Tick,
+    audience: str | None,
 ) -> list[tuple[int, Encoded]]:
     """Store batches behind the last one; returns them with their numbers."""
     records, size = db.execute(
@@ -281,10 +317,10 @@ def _store(
         row = db.execute(
             """
             INSERT INTO batches
-                (app, records, size, journaled_at, records_through, bytes_through, gzip)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+                (app, records, size, journaled_at, records_through, bytes_through, gzip, audience)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """,
-            (app_id, batch.records, batch.size, now, records, size, batch.gzip),
+            (app_id, batch.records, batch.size, now, records, size, batch.gzip, audience),
         )
         stored.append((row.lastrowid or 0, batch))
     return stored
@@ -292,7 +328,11 @@ def _store(
 
 def _known_app(db: sqlite3.Connection, name: str) -> tuple[int, AppRecord] | None:
     row = db.execute(
-        "SELECT id, stream, filters, position, swept, ledger_from FROM apps WHERE name = ?", (name,)
+        """
+        SELECT id, stream, filters, position, swept, ledger_from FROM apps
+        WHERE name = ? AND begun
+        """,
+        (name,),
     ).fetchone()
     if row is None:
         return None

@@ -15,7 +15,7 @@ from bridge.errors import (
 )
 from bridge.model import Page, Query
 from bridge.source.api import LogsApi
-from bridge.source.limiter import Limiter
+from bridge.source.limiter import Kind, Limiter
 from bridge.source.server_clock import ServerClock
 from bridge.source.traits import LearnsForm, Traits
 from bridge.telemetry.meter import NO_ANSWER, NO_METER, Meter
@@ -71,18 +71,23 @@ class Account:
         query: Query,
         *,
         troubled: bool,
+        patient: bool = False,
         begun: Callable[[], None] = lambda: None,
     ) -> Page:
         """Fetch one page for an app when its turn comes; ``begun`` is called when it has come.
 
-        ``troubled`` after a failure of its own. What asks for new entries goes before what asks
-        for old ones.
+        ``troubled`` after a failure of its own; ``patient`` for work beside the app's loops that
+        takes what requests are left over. What asks for new entries goes before what asks for old
+        ones.
 
         Raises:
             ApiError: no usable page; the limiter has been told of a 429 or a refused key.
         """
-        past = query.until is not None
-        async with self._limiter.slot(app, troubled=troubled, past=past):
+        kind = Kind.PRESENT if query.until is None else Kind.PAST
+        turn = app
+        if patient:  # the app's loops do not wait for it
+            kind, turn = Kind.PATIENT, f"{app} (aside)"
+        async with self._limiter.slot(turn, troubled=troubled, kind=kind):
             begun()
             sent = self._clock.monotonic()
             self.requests += 1

@@ -6,6 +6,9 @@ at the API goes first, then looks at the present, then reads of the past; of fou
 three has one in which it goes first, so that nothing is starved where the budget is short. Of the
 apps that wait alike, the one served longest ago goes first. Apps in trouble share half of the
 places, so that requests that hang do not take them all.
+Work that has time takes what is left over: it goes when nobody else waits, has half of the places
+at most, and leaves the second's worth after a pause to the others. Where nothing is left over it
+gets every eleventh request all the same, or it would never end.
 When the server throttles, all starts are held back and the budget is lowered for a while; when
 the key is refused, one request at a time finds out whether it is good again.
 """
@@ -31,19 +34,29 @@ _RECOVERY: Final = 1.02
 _SOON: Final = 1e-6  # less than a timer can tell
 
 
-class _Kind(Enum):
+class Kind(Enum):
+    """What a request is for.
+
+    A request for what is new is PREFERRED once its app is; what was shown before is PAST; PATIENT
+    is what nobody waits for.
+    """
+
     PREFERRED = auto()
     PRESENT = auto()
     PAST = auto()
+    PATIENT = auto()
 
 
 _TURNS: Final = (
-    (_Kind.PREFERRED, _Kind.PRESENT, _Kind.PAST),
-    (_Kind.PRESENT, _Kind.PREFERRED, _Kind.PAST),
-    (_Kind.PREFERRED, _Kind.PRESENT, _Kind.PAST),
-    (_Kind.PAST, _Kind.PREFERRED, _Kind.PRESENT),
+    (Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
+    (Kind.PRESENT, Kind.PREFERRED, Kind.PAST),
+    (Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
+    (Kind.PAST, Kind.PREFERRED, Kind.PRESENT),
 )
-"""Which kind goes first, turn by turn."""
+"""Which kind goes first, turn by turn; the patient go last."""
+
+_PASSED_OVER: Final = 10
+"""So many turns of others while it waits, and the patient have one."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,7 +66,7 @@ class _Waiter:
     served: int
     number: int
     app: str = field(compare=False)
-    kind: _Kind = field(compare=False)
+    kind: Kind = field(compare=False)
     troubled: bool = field(compare=False)
     granted: asyncio.Future[None] = field(compare=False)
 
@@ -62,7 +75,7 @@ class _Lines:
     """Who waits, in a line for each kind, those in trouble apart."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[_Kind, bool], list[_Waiter]] = {}
+        self._lines: dict[tuple[Kind, bool], list[_Waiter]] = {}
 
     def __len__(self) -> int:
         return sum(not one.granted.done() for line in self._lines.values() for one in line)
@@ -71,16 +84,21 @@ class _Lines:
         heappush(self._lines.setdefault((waiter.kind, waiter.troubled), []), waiter)
 
     def prefer(self, app: str) -> None:
-        """Move the app's requests in line to the preferred ones."""
-        for (kind, _), line in list(self._lines.items()):
-            if kind is not _Kind.PREFERRED and any(one.app == app for one in line):
-                for one in line:
-                    if one.app == app:
-                        self.add(replace(one, kind=_Kind.PREFERRED))
+        """Move the app's requests for what is new to the preferred ones."""
+        for way in (False, True):
+            line = self._lines.get((Kind.PRESENT, way), [])
+            found = [one for one in line if one.app == app]
+            if found:
                 line[:] = [one for one in line if one.app != app]
                 heapify(line)
+                for one in found:
+                    self.add(replace(one, kind=Kind.PREFERRED))
 
-    def first(self, kinds: Sequence[_Kind], *, troubled: bool) -> _Waiter | None:
+    def has(self, kind: Kind) -> bool:
+        """Whether any of a kind waits."""
+        return any(self._head((kind, way)) for way in (False, True))
+
+    def first(self, kinds: Sequence[Kind], *, troubled: bool) -> _Waiter | None:
         """Who goes next, of the first kind of which anyone waits; with ``troubled``, all may."""
         for kind in kinds:
             ways = (False, True) if troubled else (False,)
@@ -93,7 +111,7 @@ class _Lines:
         """Take off who goes next."""
         heappop(self._lines[waiter.kind, waiter.troubled])
 
-    def _head(self, key: tuple[_Kind, bool]) -> _Waiter | None:
+    def _head(self, key: tuple[Kind, bool]) -> _Waiter | None:
         line = self._lines.get(key, [])
         while line and line[0].granted.done():  # its wait was cancelled
             heappop(line)
@@ -115,6 +133,8 @@ class Limiter:
         self._served: dict[str, int] = {}
         self._turns = count()
         self._grants = 0
+        self._patient = 0
+        self._passed_over = 0
         self._preferred: set[str] = set()
         self._troubled = 0
         self._waiting = _Lines()
@@ -122,18 +142,22 @@ class Limiter:
 
     @asynccontextmanager
     async def slot(
-        self, app: str, *, troubled: bool = False, past: bool = False
+        self, app: str, *, troubled: bool = False, kind: Kind = Kind.PRESENT
     ) -> AsyncIterator[None]:
         """Wait for this app's turn and hold a place while the request runs.
 
-        ``troubled`` says that the app's last request failed, ``past`` that this one does not ask
-        for what is new.
+        ``troubled`` says that the app's last request failed.
         """
-        await self._turn(app, troubled=troubled, past=past)
+        if kind is Kind.PRESENT and app in self._preferred:
+            kind = Kind.PREFERRED
+        order = self._served.get(app, -1), next(self._turns)
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(*order, app, kind, troubled, granted)
+        await self._turn(waiter)
         try:
             yield
         finally:
-            self._release(troubled=troubled)
+            self._release(waiter)
 
     def prefer(self, app: str) -> None:
         """Let the app's next request go ahead of others."""
@@ -167,39 +191,42 @@ class Limiter:
         self._held_until = max(self._held_until, now + wait)
         return self._held_until - now
 
-    async def _turn(self, app: str, *, troubled: bool, past: bool) -> None:
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        usual = _Kind.PAST if past else _Kind.PRESENT
-        kind = _Kind.PREFERRED if app in self._preferred else usual
-        served = self._served.get(app, -1)
-        self._waiting.add(_Waiter(served, next(self._turns), app, kind, troubled, granted))
+    async def _turn(self, waiter: _Waiter) -> None:
+        self._waiting.add(waiter)
         self._grant()
         try:
-            await granted
+            await waiter.granted
         except asyncio.CancelledError:
-            if not granted.cancelled():
-                self._release(troubled=troubled)
+            if not waiter.granted.cancelled():
+                self._release(waiter)
             raise
 
-    def _release(self, *, troubled: bool) -> None:
+    def _release(self, waiter: _Waiter) -> None:
         self._under_way -= 1
-        self._troubled -= troubled
+        self._troubled -= waiter.troubled
+        self._patient -= waiter.kind is Kind.PATIENT
         self._grant()
 
     def _grant(self) -> None:
         """Grant every slot that is due; come back by timer for the next one."""
         while waiter := self._next():
             now = self._clock.monotonic()
-            wait = max(self._next_start - 1.0, self._held_until) - now
+            patient = waiter.kind is Kind.PATIENT
+            saved = 0.0 if patient and not self._overdue else 1.0
+            wait = max(self._next_start - saved, self._held_until) - now
             if wait > _SOON:
                 self._wake_in(wait)
                 return
             self._waiting.remove_first(waiter)
             self._served[waiter.app] = next(self._turns)
             self._grants += 1
-            self._preferred.discard(waiter.app)
+            if waiter.kind is Kind.PREFERRED:
+                self._preferred.discard(waiter.app)
             self._under_way += 1
             self._troubled += waiter.troubled
+            self._patient += patient
+            passed_over = not patient and self._waiting.has(Kind.PATIENT)
+            self._passed_over = self._passed_over + 1 if passed_over else 0
             self._next_start = max(self._next_start, now) + 1 / (self._rate * self._share)
             waiter.granted.set_result(None)
 
@@ -207,16 +234,28 @@ class Limiter:
         """Who goes next, if there is a place for anyone who waits."""
         if self._under_way >= self._places:
             return None
-        room = self._troubled < max(1, self._concurrency // 2)
-        return self._waiting.first(_TURNS[self._grants % len(_TURNS)], troubled=room)
+        half = max(1, self._concurrency // 2)
+        kinds = [*_TURNS[self._grants % len(_TURNS)]]
+        if self._patient < half:
+            kinds.insert(0 if self._overdue else len(kinds), Kind.PATIENT)
+        return self._waiting.first(kinds, troubled=self._troubled < half)
+
+    @property
+    def _overdue(self) -> bool:
+        """Whether the patient have been passed over for long enough."""
+        return self._passed_over >= _PASSED_OVER
 
     @property
     def _places(self) -> int:
         return 1 if self._hold else self._concurrency
 
     def _wake_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None and loop.time() + seconds < self._timer.when():
+            self._timer.cancel()  # it was set for one who has time
+            self._timer = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._wake)
+            self._timer = loop.call_later(seconds, self._wake)
 
     def _wake(self) -> None:
         self._timer = None

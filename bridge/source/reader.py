@@ -73,8 +73,12 @@ class Reader:
         random: Random,
         emit: Emit,
         persists: bool = True,
+        patient: bool = False,
     ) -> None:
-        """Not ``persists``: a person waits, and is told at once of what does not pass by itself."""
+        """Not ``persists``: a person waits, and is told at once of what does not pass by itself.
+
+        ``patient``: it reads with the requests that others leave over.
+        """
         self.learned = Learned(PageLimit(page_size))
         self._app = app
         self._filter = selection
@@ -82,6 +86,7 @@ class Reader:
         self._clock = clock
         self._random = random
         self._persists = persists
+        self._patient = patient
         # Answers and what is read from them fail apart: a page that comes ends only the first.
         self._asking = Trouble(app, clock=clock, emit=emit)
         self._taking = Trouble(app, clock=clock, emit=emit)
@@ -224,7 +229,9 @@ class Reader:
 
         self._waiting += 1
         try:
-            return await self._account.page(self._app, query, troubled=troubled, begun=begin)
+            return await self._account.page(
+                *(self._app, query), troubled=troubled, patient=self._patient, begun=begin
+            )
         finally:
             self._waiting -= not begun
 

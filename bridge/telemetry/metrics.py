@@ -83,6 +83,18 @@ POSITION_AGE: Final = Metric(
     "Time since the position, below which everything the API showed is journaled; "
     "absent until the first start is known.",
 )
+BACKFILL_ENTRIES: Final = Metric(
+    "backfill_entries_total",
+    Kind.COUNTER,
+    ("app",),
+    "Entries journaled by backfills, which entries_read_total does not count.",
+)
+BACKFILL_LEFT: Final = Metric(
+    "backfill_left_seconds",
+    Kind.GAUGE,
+    ("app",),
+    "How much time of the app active backfills have still to read; 0 without any.",
+)
 API_REQUESTS: Final = Metric(
     "api_requests_total",
     Kind.COUNTER,
@@ -211,6 +223,8 @@ METRICS: Final = (
     ENTRIES_LATE,
     ENTRY_LATENESS,
     POSITION_AGE,
+    BACKFILL_ENTRIES,
+    BACKFILL_LEFT,
     API_REQUESTS,
     GAPS,
     OPEN_GAPS,

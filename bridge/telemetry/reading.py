@@ -270,3 +270,28 @@ class BehaviourChanged(Event, frozen=True):
     def text(self) -> str:
         """See `Event.text`."""
         return f"the API now {self.now} ({self.before}); {self.means}"
+
+
+class BackfillBegun(Event, frozen=True):
+    """A backfill is worked on, from its beginning or from where it was."""
+
+    backfill: str
+    apps: tuple[str, ...]
+    share: float
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"backfill {self.backfill}: reading, {self.share:.0%} done ({', '.join(self.apps)})"
+
+
+class BackfillEnded(Event, frozen=True):
+    """A backfill is not worked on any more: it is done, or was stopped by command."""
+
+    backfill: str
+    entries: int
+
+    @property
+    def text(self) -> str:
+        """See `Event.text`."""
+        return f"backfill {self.backfill}: over, {self.entries:,} entries journaled this time"

@@ -92,6 +92,7 @@ def test_by_uid_without_the_api(scene: Scene) -> None:
                         "time_borrowed": False,
                         "batch": 1,
                         "dropped_by_rule": False,
+                        "only_for": None,
                         "at": format_tick(NOON),
                         "read": {
                             "kind": "live",

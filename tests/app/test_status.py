@@ -51,6 +51,7 @@ def test_apps_and_destinations(scene: Scene) -> None:
             "dead_letter_bytes": 2,
             "dead_letters_max_bytes": 1 << 28,
         },
+        "backfills": [],
     }
     assert app == {
         "app": "one",

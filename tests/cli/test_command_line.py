@@ -126,11 +126,10 @@ def _parse(args: list[str]) -> None:
     context = None
     while True:
         context = command.make_context(command.name or PROGRAM, args, parent=context)
-        if not hasattr(command, "commands"):
+        rest = [*context._protected_args, *context.args]
+        if not hasattr(command, "commands") or (command.invoke_without_command and not rest):
             return
-        _, command, args = command.resolve_command(
-            context, [*context._protected_args, *context.args]
-        )
+        _, command, args = command.resolve_command(context, rest)
 
 
 @pytest.mark.parametrize(

@@ -494,3 +494,14 @@ def test_every_record_is_sent_or_dead(
     assert all(letter.seq == homes[letter.uid] for letter in fresh.dead)
     alone = [list(records_of(Request((Encoded(1, 0, one.gzip),)).raw)) for one in fresh.dead]
     assert [[uid_of(record) for _, _, record in one] for one in alone] == [[uid] for uid in dead]
+
+
+def test_a_batch_for_another_destination_is_left_out() -> None:
+    """One that is for it alone, or for all, is the same object."""
+    everyone = batch(Line(), Line())
+    mine, other = replace(everyone, audience="mine"), replace(everyone, audience="other")
+    taken = Selection(destination="mine").take([everyone, mine, other])
+    assert taken.parts == (everyone, mine)
+    assert taken.parts[1] is mine
+    assert taken.skipped == 2
+    assert EVERYTHING.take([mine]).parts == ()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.journal import encode_one_each, encode_plainly, item, walk
 
-from bridge.errors import DeadLettersFull, JournalError, JournalFull
+from bridge.errors import BackfillStopped, DeadLettersFull, JournalError, JournalFull
 from bridge.journal import Backlog, Journal, Start, Wishes
+from bridge.journal.memory import MemoryJournal
+from bridge.journal.orders import Orders
 from bridge.journal.rules import POSITION_STEP
 from bridge.model import (
     ALL_DROPPED,
     Anchor,
     Appended,
     AppRecord,
+    Backfill,
+    BackfillApp,
     Batch,
     DeadLetter,
     Encode,
@@ -778,3 +784,104 @@ def test_a_closed_journal_says_so(open_journal: Open) -> None:
         await journal.aclose()
 
     asyncio.run(run())
+
+
+def order(journal: Journal, path: Path, *audience: str, apps: Sequence[str] = ("app",)) -> None:
+    """A person asks for a backfill ``job`` of the first ten ticks."""
+    job = Backfill(
+        name="job",
+        asked="",
+        floor=0,
+        ceiling=10,
+        audience=audience,
+        own_stream=True,
+        apps=tuple(BackfillApp(app, "x", "{}", 0) for app in apps),
+        created_at=0,
+    )
+    if isinstance(journal, MemoryJournal):
+        journal.contents.backfills["job"] = job
+    else:
+        with Orders.open(path) as orders:
+            assert orders.begin_backfill(job, resume=False) == job
+
+
+def test_a_backfill_moves_itself_and_nothing_else(open_journal: Open, path: Path) -> None:
+    """Entries are known to both sides; with the last walk it is done, and takes no more."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        await journal.append(walk("app", item(3, "a"), position=50))
+        order(journal, path)
+        found = walk("app", item(3, "a"), item(4, "b"), item(5, "c", dated=False), position=5)
+        assert await journal.backfill(found, "job") == Appended(2, 1, 2)
+        (job,) = await journal.backfills()
+        assert job.share == 0.5
+        assert (job.apps[0].added, job.apps[0].known, job.apps[0].last_seq) == (2, 1, 2)
+        again = walk("app", item(4, "b"), item(5, "c", dated=False), item(6, "d"), position=50)
+        assert await journal.append(again) == Appended(1, 2, 3)
+        await journal.prune("app", needed=99, kept=99)
+        assert await journal.backfill(replace(found, position=9), "job") == Appended(1, 2, 4)
+        known = await journal.app("app")
+        assert known is not None
+        assert known.position == 50
+        await journal.note_backfill("job", "app", "waits")
+        (job,) = await journal.backfills()
+        assert job.apps[0].note == "waits"
+        assert await journal.backfill(walk("app", position=10), "job") == Appended(0, 0, None)
+        assert await journal.backfills() == ()
+        with pytest.raises(BackfillStopped, match="stopped by command"):
+            await journal.backfill(found, "job")
+
+    play(open_journal, scenario, "app")
+
+
+def test_a_backfill_for_some_gives_each_what_it_has_not(open_journal: Open, path: Path) -> None:
+    """A destination has what came since its cursor began, or what a backfill brought for it."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("old")
+        await journal.append(walk("app", item(1, "a")))
+        await journal.attach("new", Start.NOW)
+        await journal.append(walk("app", item(2, "b")))
+        order(journal, path, "new", "old")
+        found = walk("app", item(1, "a"), item(2, "b"), item(3, "c"), position=5)
+        assert await journal.backfill(found, "job") == Appended(2, 1, 4)
+        assert [(batch.gzip, batch.audience) for batch in await batches(journal, 2)] == [
+            (b"a c", "new"),
+            (b"c", "old"),
+        ]
+        assert await journal.backfill(replace(found, position=6), "job") == Appended(0, 3, None)
+        assert (await journal.append(walk("app", item(3, "c")))).added == 1
+
+    play(open_journal, scenario, "app")
+
+
+def test_a_backfill_for_a_destination_that_is_not_there_stores_nothing(
+    open_journal: Open, path: Path
+) -> None:
+    """Nothing would hold its batches."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        order(journal, path, "one", "two")
+        with pytest.raises(JournalError, match="not attached"):
+            await journal.backfill(walk("app", item(1, "a"), position=5), "job")
+        assert await batches(journal) == ()
+
+    play(open_journal, scenario, "app")
+
+
+def test_a_backfill_pauses_at_half_of_the_room(open_journal: Open, path: Path) -> None:
+    """Live reading goes on to the whole of it."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        order(journal, path)
+        await journal.append(walk("app", item(1, "x" * 50)))
+        with pytest.raises(JournalFull):
+            await journal.backfill(walk("app", item(2, "b"), position=5), "job")
+        assert (await journal.append(walk("app", item(3, "c")))).added == 1
+        await journal.advance("one", 1)
+        assert (await journal.backfill(walk("app", item(2, "b"), position=5), "job")).added == 1
+
+    play(open_journal, scenario, "app")

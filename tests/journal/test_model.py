@@ -25,12 +25,16 @@ from support.virtual import Crash
 
 from bridge.errors import JournalError
 from bridge.journal import DROPPED, Journal, Start, Stats, rules
+from bridge.journal.ledger import Ledger
 from bridge.journal.memory import Contents, MemoryJournal
 from bridge.journal.orders import Orders
 from bridge.journal.sqlite import SqliteJournal
 from bridge.model import (
     ALL_DROPPED,
     AppRecord,
+    Backfill,
+    BackfillApp,
+    BackfillState,
     DeadLetter,
     Encode,
     Encoded,
@@ -53,6 +57,7 @@ TICKS = range(8)
 APPS = ("a", "b")
 DESTINATIONS = ("one", "two", "three")
 UIDS = ("u", "v", "w")
+JOBS = ("first", "second")
 
 
 class BrokenEncoder(Exception):
@@ -161,12 +166,40 @@ def advances(draw: st.DrawFn) -> Call:
     return lambda journal: journal.advance(name, cursor, letters, replayed)
 
 
+@st.composite
+def backfilling(draw: st.DrawFn) -> Call:
+    """A walk of a backfill, perhaps one that is not active, or nothing it knows."""
+    found: list[Identified] = draw(st.lists(items, max_size=6))
+    position = draw(st.sampled_from([3, 6, 8]))
+    append = walk(
+        draw(apps),
+        *found,
+        position=position,
+        encode=draw(st.sampled_from(encoders)),
+        read=Read(ReadKind.BACKFILL, 0, position, draw(ticks), draw(st.integers(1, 3))),
+        gaps=draw(st.lists(gaps, max_size=2)),
+        closed=draw(st.lists(gaps, max_size=2)),
+    )
+    name = draw(st.sampled_from(JOBS))
+    return lambda journal: journal.backfill(append, name)
+
+
 refusals = st.tuples(
     st.sampled_from(UIDS), st.sampled_from([b"z", b"zzzz"]), st.sampled_from(["", "no", "\ud800"])
 )
 
 
-calls = st.one_of(appends(), appends(), advances(), advances(), prunes(), attachments(), begins())
+calls = st.one_of(
+    appends(),
+    appends(),
+    advances(),
+    advances(),
+    prunes(),
+    attachments(),
+    begins(),
+    backfilling(),
+    backfilling(),
+)
 moments = st.lists(calls, min_size=1, max_size=4)
 
 
@@ -247,6 +280,7 @@ class Lockstep(RuleBasedStateMachine):
         for app in APPS:
             record = AppRecord(app, "x", "{}", 0)
             self._both([_beginning(record)])
+        self.order_backfill(JOBS[0], set(), resume=False)
 
     @rule(moment=moments)
     def work(self, moment: list[Call]) -> None:
@@ -349,7 +383,66 @@ class Lockstep(RuleBasedStateMachine):
             assert word.forget(name) == known[name]
         contents.paused.discard(name)
         contents.acks = [one for one in contents.acks if one.destination != name]
-        del contents.cursors[name]
+        del contents.cursors[name], contents.began[name]
+
+    @rule(
+        name=st.sampled_from(JOBS),
+        audience=st.sets(st.sampled_from(DESTINATIONS), max_size=2),
+        resume=st.booleans(),
+    )
+    def order_backfill(self, name: str, audience: set[str], resume: bool) -> None:
+        """A person asks for a backfill of both apps; one that is not done may go on instead."""
+        jobs = self.model.contents.backfills
+        job = Backfill(
+            name=name,
+            asked="",
+            floor=0,
+            ceiling=8,
+            audience=tuple(sorted(audience)),
+            own_stream=True,
+            apps=tuple(BackfillApp(app, "x", "{}", 0) for app in APPS),
+            created_at=self.clock.tick,
+        )
+        with Orders.open(self.path) as word:
+            if name not in jobs:
+                assert word.begin_backfill(job, resume=resume) == job
+                jobs[name] = job
+            elif resume and jobs[name].state is not BackfillState.DONE:
+                jobs[name] = replace(jobs[name], state=BackfillState.ACTIVE)
+                assert word.begin_backfill(job, resume=True) == jobs[name]
+            else:
+                with pytest.raises(JournalError, match="of that name already"):
+                    word.begin_backfill(job, resume=resume)
+
+    @rule(name=st.sampled_from(JOBS), stopped=st.booleans())
+    def stop_or_resume_backfill(self, name: str, stopped: bool) -> None:
+        """A person stops one, or lets it go on."""
+        jobs = self.model.contents.backfills
+        with Orders.open(self.path) as word:
+            turn = word.stop_backfill if stopped else word.resume_backfill
+            if name not in jobs:
+                with pytest.raises(JournalError, match="no such backfill"):
+                    turn(name)
+                return
+            if jobs[name].state is not BackfillState.DONE:
+                state = BackfillState.STOPPED if stopped else BackfillState.ACTIVE
+                jobs[name] = replace(jobs[name], state=state)
+            assert turn(name) == jobs[name]
+
+    @rule(name=st.sampled_from(JOBS))
+    def forget_backfill(self, name: str) -> None:
+        """A person has one forgotten; refused while it is active."""
+        contents = self.model.contents
+        with Orders.open(self.path) as word:
+            job = contents.backfills.get(name)
+            if job is None or job.state is BackfillState.ACTIVE:
+                with pytest.raises(JournalError, match=r"not done|no such"):
+                    word.forget_backfill(name)
+                return
+            word.forget_backfill(name)
+        del contents.backfills[name]
+        for key in [key for key, one in contents.backfilled.items() if one[0] == name]:
+            del contents.backfilled[key]
 
     def _stats(self) -> Stats:
         return self.runner.run(self.model.stats())
@@ -384,7 +477,24 @@ class Lockstep(RuleBasedStateMachine):
                 assert wishes == await self.model.wishes(name, max_size=size)
         for app in APPS:
             assert await self.real.gaps(app) == await self.model.gaps(app)
+        assert await self.real.backfills() == await self.model.backfills()
         contents = self.model.contents
+        with Ledger.open(self.path) as ledger:
+            jobs = {job.name: job for job in ledger.backfills()}
+        assert jobs == contents.backfills
+        assert self._rows(
+            """
+            SELECT apps.name, audience, iif(tick = -1, NULL, tick), uid, jobs.name, around, seq
+            FROM backfilled JOIN apps ON apps.id = app
+            JOIN (SELECT id, name FROM backfills) AS jobs ON jobs.id = job
+            """
+        ) == {
+            (app, audience, *key, job, one.tick, one.seq)
+            for (app, audience, key), (job, one) in contents.backfilled.items()
+        }
+        assert self._rows(
+            "SELECT sum(fingerprints) FROM backfill_apps HAVING sum(fingerprints)"
+        ) == ({(len(contents.backfilled),)} if contents.backfilled else set())
         assert self._rows(
             """
             SELECT name, tick, uid, tick, seq FROM seen JOIN apps ON id = app
@@ -452,6 +562,7 @@ class Lockstep(RuleBasedStateMachine):
             SELECT * FROM reads WHERE known !=
                 (SELECT count(*) FROM seen WHERE seq BETWEEN first_seq AND last_seq)
                 + (SELECT count(*) FROM undated WHERE seq BETWEEN first_seq AND last_seq)
+                + (SELECT count(*) FROM backfilled WHERE seq BETWEEN first_seq AND last_seq)
             """
         )
 
@@ -463,6 +574,7 @@ class Lockstep(RuleBasedStateMachine):
         for name, seq in self._rows(
             """
             SELECT uid, seq FROM seen UNION SELECT uid, seq FROM undated
+            UNION SELECT uid, seq FROM backfilled
             UNION SELECT CAST(kind || ':' || floor || '-' || ceiling AS BLOB), seq FROM gaps
             """
         ):

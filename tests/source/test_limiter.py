@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from support.virtual import VirtualClock, run_virtually
 
-from bridge.source.limiter import Limiter
+from bridge.source.limiter import Kind, Limiter
 
 Starts = list[tuple[float, str]]
 
@@ -176,7 +177,7 @@ async def ask_for(
     limiter: Limiter, starts: Starts, app: str, *, past: bool, seconds: float = 0.1
 ) -> None:
     """One request for what is new, or for the past."""
-    async with limiter.slot(app, past=past):
+    async with limiter.slot(app, kind=Kind.PAST if past else Kind.PRESENT):
         starts.append((asyncio.get_running_loop().time(), app))
         await asyncio.sleep(seconds)
 
@@ -202,14 +203,14 @@ def test_the_preferred_go_first_and_once() -> None:
             for n in range(40)
         ]
         await asyncio.sleep(0.01)
-        for app in ("30", "31", "later"):
+        for app in ("29", "31", "later"):
             limiter.prefer(app)
-        await ask_for(limiter, starts, "later", past=True)
+        await ask_for(limiter, starts, "later", past=False)
         await ask_for(limiter, starts, "later", past=False)
         await asyncio.gather(*waiting)
 
     order = [app for _, app in watch(body, concurrency=1)]
-    assert max(order.index(app) for app in ("30", "31", "later")) <= 7
+    assert max(order.index(app) for app in ("29", "31", "later")) <= 8
     assert len(order) == 42
     assert order.index("later", order.index("later") + 1) > 25
 
@@ -247,3 +248,61 @@ def test_one_that_gives_up_waiting_takes_no_place() -> None:
 
     starts = watch(body, concurrency=1)
     assert [app for _, app in starts] == ["2", "3"]
+
+
+async def wait_patiently(
+    limiter: Limiter, starts: Starts, app: str = "slow", seconds: float = 0.0
+) -> None:
+    """One request of work that has time."""
+    async with limiter.slot(app, kind=Kind.PATIENT):
+        starts.append((asyncio.get_running_loop().time(), app))
+        await asyncio.sleep(seconds)
+
+
+def test_who_has_time_leaves_the_burst_to_others() -> None:
+    """It is spaced from the first request on, and others go at once meanwhile."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(wait_patiently(limiter, starts))
+            await asyncio.sleep(2.1)
+            for _ in range(4):
+                group.create_task(ask(limiter, starts, "quick"))
+
+    starts = watch(body)
+    slow = [at for at, app in starts if app == "slow"]
+    gaps = [round(after - before, 3) for before, after in itertools.pairwise(slow)]
+    assert gaps[:9] == [0.2] * 9
+    assert [round(at, 3) for at, app in starts if app == "quick"] == [2.1] * 4
+
+
+def test_who_has_time_has_half_of_the_places() -> None:
+    """However slowly the server answers it."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(6):
+                group.create_task(wait_patiently(limiter, starts, seconds=60))
+            await asyncio.sleep(5)
+            group.create_task(ask(limiter, starts, "quick"))
+
+    starts = watch(body)
+    assert len([at for at, app in starts if app == "slow" and at < 60]) == 2
+    assert [at for at, app in starts if app == "quick"] == [5]
+
+
+def test_who_has_time_gets_one_in_eleven_where_nothing_is_left_over() -> None:
+    """Others that always wait do not keep it from ever ending."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async with asyncio.TaskGroup() as group:
+            for n in range(110):
+                group.create_task(ask(limiter, starts, f"app {n % 5}"))
+            for _ in range(20):
+                group.create_task(wait_patiently(limiter, starts))
+
+    starts = [app for _, app in watch(body)]
+    places = [n for n, app in enumerate(starts[:110]) if app == "slow"]
+    assert len(places) >= 9
+    assert {after - before for before, after in itertools.pairwise(places)} == {11}
