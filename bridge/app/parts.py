@@ -254,10 +254,11 @@ def scout_of(
     Not where filters pass over much of an app, since most of what wakes it would be none of its
     business; nor with the platform API, whose entries may name an app otherwise than its queries.
     """
+    apps = {app.name: app for app in config.apps}
     sleepers = [
         (app.filter.app_id, tailer)
-        for app, tailer in zip(config.apps, tailers, strict=True)
-        if app.filter.app_id is not None
+        for tailer in tailers
+        if (app := apps[tailer.name]).filter.app_id is not None
         and app.filter == Filter(app.filter.app_id, traceback=app.filter.traceback)
         and config.fal.api == "rest"
     ]

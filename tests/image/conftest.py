@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from image import container
@@ -19,6 +20,12 @@ def image() -> Iterator[str]:
     container.build(tag)
     yield tag
     _podman("rmi", "--force", tag, f"{tag}-base")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the checkout: a container that is killed for its memory leaves a file behind."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
