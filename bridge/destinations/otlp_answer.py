@@ -44,11 +44,7 @@ _MENDS: Final = {
     404: " (is the endpoint right? /v1/logs is appended to endpoint, "
     "logs_endpoint is taken as it is)"
 }
-_HTML: Final = re.compile(
-    rb"""(?:\xef\xbb\xbf)? \s* (?:<!--.*?-->\s*)* < (?:!doctype\s+html|html) \b""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-_TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_HTML: Final = re.compile(rb"<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _LOOK: Final = 4096
 
 
@@ -167,12 +163,21 @@ def _is_html(content_type: str, body: bytes) -> bool:
     if not body.strip():
         return False
     page = content_type.startswith(("text/html", "application/xhtml"))
-    return page or _HTML.match(body[:_LOOK]) is not None
+    return page or _HTML.match(_behind_comments(body[:_LOOK])) is not None
+
+
+def _behind_comments(body: bytes) -> bytes:
+    """A text from its first word on that is no comment."""
+    text = body.removeprefix(b"\xef\xbb\xbf").lstrip()
+    while text.startswith(b"<!--"):
+        text = text.partition(b"-->")[2].lstrip()
+    return text
 
 
 def _html_text(body: bytes) -> str:
-    found = _TITLE.search(body[:_LOOK].decode("utf-8", "replace"))
-    title = found[1].strip() if found else ""
+    text = body[:_LOOK].decode("utf-8", "replace")
+    start = text.lower().find("<title")
+    title = text[start:].partition(">")[2].partition("<")[0].strip() if start >= 0 else ""
     return f"an HTML page{' titled ' if title else ''}{title}, not an OTLP response"
 
 
