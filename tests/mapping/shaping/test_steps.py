@@ -54,6 +54,16 @@ def test_escapes_without_an_end_take_linear_time() -> None:
     assert strip_ansi("\x1b[" + "0" * 1_000_000).endswith("0")
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("introducer", "\x90\x98\x9b\x9d\x9e\x9f")
+def test_introducers_of_one_character_take_linear_time_too(introducer: str) -> None:
+    """Half a megabyte of them; squared, that would take most of an hour."""
+    text = introducer * 500_000
+    assert strip_ansi(text) == text
+    bare = "\x9c" if introducer == "\x9b" else ""
+    assert strip_ansi(f"{text}a\x9c") == text[1:] + bare
+
+
 def test_the_repeated_message_follows() -> None:
     """A label that repeats the message is still left out when the message was changed."""
     [record] = shaped(Rules(strip_ansi=True), printed("\x1b[31mred\x1b[0m"))
