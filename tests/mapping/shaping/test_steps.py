@@ -222,6 +222,24 @@ def test_levels_of_lines(line: str, level: str | None) -> None:
     assert level_of_text(line) == level
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "line", ["1" + "-" * 511, "1111" + "-" * 508, "1111" + " " * 40 + "-" * 468]
+)
+def test_lines_of_dashes_hold_nothing_up(line: str) -> None:
+    """A line that nearly has the form, again and again, costs what any other does."""
+    assert {level_of_text(f"{line}{number}") for number in range(1_000)} == {None}
+
+
+@pytest.mark.parametrize(
+    "time", ["12:00:00 ", "2024-01-01T12:00:00Z ", "[12:00:00] ", "12", "3:00 PM "]
+)
+@pytest.mark.parametrize("word", ["TRACE", "INFO", "ERROR"])
+def test_a_time_leaves_the_level_alone(time: str, word: str) -> None:
+    """Even one that ends like a word that begins with a letter of times."""
+    assert level_of_text(f"{time}{word} served") == word
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
