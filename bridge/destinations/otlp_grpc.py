@@ -152,7 +152,7 @@ class OtlpGrpc:
         export: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(_METHOD)
         seconds = self._timeout * request.patience
         body = await export(request.raw, timeout=seconds, metadata=self._metadata)
-        return read_response(self._mask.body(body), self._endpoint.url)
+        return read_response(body, self._endpoint.url, mask=self._mask)
 
     def _failure(self, error: aio.AioRpcError) -> Outcome:
         """A status, whoever gave it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps", "patterns"})
+_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps", "patterns", "coding"})
 _LOW = frozenset({"mapping", "journal", "destinations", "telemetry"})
 _HIGH = frozenset({"source", "delivery", "admin"})
 _BELOW_APP = _BASE | {"payload", "settings"} | _LOW | _HIGH
@@ -21,6 +21,7 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
     "timestamps": frozenset({"model", "errors"}),
     "gaps": frozenset({"model", "timestamps"}),
     "patterns": frozenset(),
+    "coding": frozenset(),
     "clock": frozenset({"model", "errors"}),
     "payload": _BASE,
     "settings": frozenset({"model", "errors", "timestamps", "patterns"}),
@@ -38,6 +39,7 @@ _PURE = (
     "timestamps.py",
     "gaps.py",
     "patterns.py",
+    "coding.py",
     "mapping/*.py",
     "mapping/shaping/*.py",
     "source/walk.py",
