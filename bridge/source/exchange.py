@@ -11,10 +11,11 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 import httpx
 
+from bridge.coding import GZIP, UndecodableError, decoded
 from bridge.errors import (
     ApiAnswerTooLarge,
     ApiError,
@@ -46,7 +47,7 @@ class Exchange:
     """Posts to one URL with one pooled client.
 
     ``key`` is asked for at every request, so that a rotated key is used at once.
-    ``answer_limit`` bounds the decoded answer in bytes.
+    ``answer_limit`` bounds an answer in bytes, as it comes and decoded.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class Exchange:
                     "Authorization": self._authorization(),
                     "Content-Type": "application/json",
                     "Accept": "application/json",
+                    "Accept-Encoding": GZIP,
                 },
             ) as response:
                 return Answer(response.status_code, response.headers, await self._read(response))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise ApiRefused(str(error), where=self.url, hint="check fal.base_url") from error
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            raise _unreachable(error, self.url) from error
+            raise self._unreachable(error) from error
 
     def page(self, answer: Answer, decode: Callable[[bytes], tuple[Entry, ...]]) -> Page:
         """The page of a 200, as ``decode`` reads it.
@@ -123,15 +125,43 @@ class Exchange:
         return text
 
     async def _read(self, response: httpx.Response) -> bytes:
-        parts, size = [], 0
-        async for part in response.aiter_bytes():
-            size += len(part)
-            if size > self._answer_limit:
-                raise ApiAnswerTooLarge(
-                    f"the answer is larger than {self._answer_limit} bytes", where=self.url
-                )
-            parts.append(part)
-        return b"".join(parts)
+        body = bytearray()
+        # As it came: httpx would decode it, to whatever length.
+        async for part in cast("httpx.AsyncByteStream", response.stream):
+            body += part
+            self._check_size(body)
+        try:
+            text = decoded(
+                bytes(body),
+                response.headers.get("content-encoding", ""),
+                most=self._answer_limit + 1,
+            )
+        except UndecodableError as error:
+            if response.status_code != HTTPStatus.OK:
+                return b""  # the status says enough
+            raise ApiUnavailable(
+                f"the answer cannot be read: it {error}",
+                where=self.url,
+                status=response.status_code,
+                hint="is there a proxy in between?",
+            ) from error
+        self._check_size(text)
+        return text
+
+    def _check_size(self, body: bytes | bytearray) -> None:
+        if len(body) > self._answer_limit:
+            raise ApiAnswerTooLarge(
+                f"the answer is larger than {self._answer_limit} bytes", where=self.url
+            )
+
+    def _unreachable(self, error: Exception) -> ApiUnavailable:
+        """No whole answer came; certificate trouble gets its own hint."""
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ssl.SSLError):
+            cause = cause.__cause__ or cause.__context__
+        hint = "set SSL_CERT_FILE if a private CA signed it" if cause is not None else ""
+        said = self._masked(str(error)) or type(error).__name__
+        return ApiUnavailable(f"no answer: {said}", where=self.url, hint=hint)
 
     def _error(self, answer: Answer) -> ApiError:
         status = answer.status
@@ -195,13 +225,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
-
-
-def _unreachable(error: Exception, url: str) -> ApiUnavailable:
-    """No whole answer came; certificate trouble gets its own hint."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
-    hint = "set SSL_CERT_FILE if a private CA signed it" if cause is not None else ""
-    said = str(error) or type(error).__name__
-    return ApiUnavailable(f"no answer: {said}", where=url, hint=hint)
