@@ -133,6 +133,39 @@ def test_numbers_beyond_a_double_stay_readable() -> None:
     assert (found["json.n"], found["json.i"]) == ("1e999", "123456789012345678901234")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0.12345678901234567890123",
+        "12345678901234567890.5",
+        "-0",
+        "1e-400",
+        "1e-99999999999999999999",
+        r'"\ud800"',
+        r'{"\uDFFF": 1}',
+        "[[0.10000000000000000001]]",
+    ],
+)
+def test_what_no_attribute_can_say_stays_in_the_body(value: str) -> None:
+    """Its nearest value is an attribute all the same, so that its type does not come and go."""
+    text = f'{{"msg": "m", "n": {value}}}'
+    [record] = shaped(PARSE, printed(text))
+    assert record.body.string_value == text
+    found = attributes(record)
+    assert found["json.msg"] == "m"
+    assert isinstance(found["json.n"], type(json.loads(value)))
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "0.1", "-0.0", "1e2", "1.50", "5e-324", "0.30000000000000004", r'"\ud83e\udd80"']
+)
+def test_what_an_attribute_says_in_full_leaves_the_body_its_text(value: str) -> None:
+    """However the number or the character was written."""
+    [record] = shaped(PARSE, printed(f'{{"msg": "m", "n": {value}}}'))
+    assert record.body.string_value == "m"
+    assert attributes(record)["json.n"] == json.loads(value)
+
+
 def test_trace_ids_of_a_json_message() -> None:
     """They become the record's own and are not said twice."""
     ids = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
