@@ -23,6 +23,7 @@ from bridge.errors import (
     ApiUnavailable,
 )
 from bridge.model import SECOND, Filter, Page, Query
+from bridge.source.answers import complaint
 from bridge.source.rest import RestApi
 from bridge.timestamps import parse_tick
 
@@ -353,6 +354,20 @@ def test_what_a_server_says_is_shown_on_one_bounded_line() -> None:
     assert "\n" not in text
     assert "\x1b" not in text
     assert len(text) < 600
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"no " * 1_000_000,
+        b'{"detail": [' + b'"no", ' * 100_000 + b'"no"]}',
+        b'["no' + b"o" * 200_000,
+    ],
+)
+def test_a_long_complaint_is_not_read_to_its_end(body: bytes) -> None:
+    """Sixteen megabytes would hold up everything else for seconds, for one line of the log."""
+    assert complaint(body).startswith(("no", '["no'))
+    assert len(complaint(body)) <= 65_536
 
 
 def test_now_is_a_whole_second() -> None:
