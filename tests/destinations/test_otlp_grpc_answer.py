@@ -15,8 +15,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
-from bridge.destinations.otlp_answer import LONGEST_ANSWER
 from bridge.destinations.masking import Mask
+from bridge.destinations.otlp_answer import LONGEST_ANSWER
 from bridge.destinations.otlp_grpc_answer import read_response, read_status
 from bridge.model import Outcome, Verdict
 
