@@ -42,12 +42,15 @@ class Listing:
 class Marked:
     """What an order to send letters again came to.
 
-    ``held``: a bridge runs. ``paused`` are destinations of such letters that send nothing now.
+    ``held``: a bridge runs. Of such letters' destinations ``paused`` send nothing now and
+    ``missing`` are not configured; ``going`` are the others.
     """
 
     letters: int
     held: bool
+    going: tuple[str, ...]
     paused: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 def listed(config: settings.Settings, *, destination: str | None, limit: int) -> Listing:
@@ -86,12 +89,13 @@ def replay(config: settings.Settings, uids: Sequence[str], *, destination: str |
     with Ledger.open(config.journal.path) as ledger, Orders.open(config.journal.path) as orders:
         chosen = _chosen(ledger, uids, destination)
         marked = orders.replay(destination=destination, uids=chosen)
-        paused = tuple(
-            one.name
-            for one in ledger.destinations()
-            if one.paused and one.dead_letters and destination in {None, one.name}
+        names = _destinations_of(ledger, chosen, destination)
+        missing = names - {one.name for one in config.destinations}
+        paused = {one.name for one in ledger.destinations() if one.paused} & names - missing
+        going = names - missing - paused
+        return Marked(
+            marked, ledger.held, *(tuple(sorted(some)) for some in (going, paused, missing))
         )
-        return Marked(marked, ledger.held, paused)
 
 
 def count(config: settings.Settings, uids: Sequence[str], *, destination: str | None) -> int:
@@ -226,6 +230,17 @@ def _chosen(ledger: Ledger, uids: Sequence[str], destination: str | None) -> lis
     if not uids:
         return None
     return [_matching(ledger, uid, destination)[0].letter.uid for uid in uids]
+
+
+def _destinations_of(
+    ledger: Ledger, uids: Sequence[str] | None, destination: str | None
+) -> set[str]:
+    """Whose dead letters were chosen."""
+    if destination is not None:
+        return {destination}
+    if uids is None:
+        return {one.name for one in ledger.destinations() if one.dead_letters}
+    return {one.letter.destination for uid in uids for one in _matching(ledger, uid, None)}
 
 
 def _matching(ledger: Ledger, uid: str, destination: str | None) -> list[KeptLetter]:

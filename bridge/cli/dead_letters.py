@@ -28,6 +28,7 @@ Destination: TypeAlias = Annotated[
 ]
 All: TypeAlias = Annotated[bool, typer.Option("--all", help="All of them.")]
 
+_MOST = 1_000_000
 _START = 60
 _REASON = 100
 
@@ -44,7 +45,9 @@ def _group() -> None:
 def list_(
     *,
     destination: Destination = None,
-    limit: Annotated[int, typer.Option(min=1, help="The most to list, the oldest first.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=_MOST, help="The most to list, the oldest first.")
+    ] = 50,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -107,9 +110,11 @@ def replay(
     when = (
         "the running bridge sends them within seconds"
         if done.held
-        else ("the bridge sends them when it runs next")
+        else "the bridge sends them when it runs next"
     )
-    typer.echo(f"{done.letters:,} to be sent again; {when}.")
+    typer.echo(f"{done.letters:,} to be sent again{f'; {when}' if done.going else ''}.")
+    for name in done.missing:
+        typer.echo(f"{name} is not configured: nothing is sent to it until it is again.")
     for name in done.paused:
         typer.echo(f"{name} is paused: it sends nothing until it is resumed.")
 

@@ -7,10 +7,11 @@ and are looked at for their age before every try to send them, since they age wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from itertools import count
 from typing import Final
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -173,10 +174,11 @@ class Selection:
     def _restamped(self, piece: Piece, now: Tick) -> Fresh:
         parts: list[Encoded | Batch] = []
         restamped = 0
+        stamps = count(now * _NANOSECONDS)
         for part in piece.request.parts:
             records = located(part)
             old = [record for _, _, record in records if self._is_too_old(record, now)]
-            _restamp(old, now)
+            _restamp(old, stamps)
             parts.append(holding(part, records) if old else part)
             restamped += len(old)
         return Fresh(_made_of(piece, parts), restamped=restamped)
@@ -214,9 +216,9 @@ def _values(attributes: Mapping[str, Scalar]) -> dict[str, AnyValue]:
     return {pair.key: pair.value for pair in pairs}
 
 
-def _restamp(records: Iterable[LogRecord], now: Tick) -> None:
+def _restamp(records: Iterable[LogRecord], stamps: Iterator[int]) -> None:
     """Give records the present as their time, a nanosecond apart so that they keep their order."""
-    for nanoseconds, record in enumerate(records, start=now * _NANOSECONDS):
+    for record, nanoseconds in zip(records, stamps, strict=False):  # the stamps have no end
         told = any(attribute.key == ORIGINAL_TIME for attribute in record.attributes)
         if record.time_unix_nano and not told:
             original = format_tick(record.time_unix_nano // _NANOSECONDS)
@@ -242,9 +244,9 @@ def _span(ticks: Tick) -> str:
     """A length of time by its two largest units: ``2h10m``."""
     left, words = ticks, []
     for unit, size in _UNITS.items():
-        count, left = divmod(left, size)
-        if count:
-            words.append(f"{count}{unit}")
+        units, left = divmod(left, size)
+        if units:
+            words.append(f"{units}{unit}")
     return "".join(words[:2]) or "0ms"
 
 

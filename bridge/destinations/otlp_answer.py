@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it ships no types
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
+from bridge.destinations.masking import NOTHING, Mask
 from bridge.model import Outcome, Verdict
 
 LONGEST_REASON: Final = 300
@@ -32,6 +33,8 @@ LONGEST_ANSWER: Final = 4_096
 
 NOT_REACHED: Final = "is the endpoint right, and does anything listen there?"
 """What to look at where no connection came about."""
+_WORDS: Final = 4 * LONGEST_REASON
+"""Characters of a text that are looked at for a reason, blanks included."""
 
 _ACCEPTING: Final = frozenset({200, 201, 202, 204})
 _THROTTLING: Final = frozenset({408, 429})
@@ -50,33 +53,45 @@ _MENDS: Final = {
     404: " (is the endpoint right? /v1/logs is appended to endpoint, "
     "logs_endpoint is taken as it is)",
 }
-_HTML: Final = re.compile(
-    rb"""(?:\xef\xbb\xbf)? \s* (?:<!--.*?-->\s*)* < (?:!doctype\s+html|html) \b""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-_TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_HTML: Final = re.compile(rb"<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _LOOK: Final = 4096
+"""Bytes in which a web page must begin."""
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) -> Outcome:
+def read_answer(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    url: str,
+    *,
+    mask: Mask = NOTHING,
+    flaw: str = "",
+) -> Outcome:
     """What an answer came to.
+
+    The status decides, also where the body is flawed: who sent a 200 took the records, and a body
+    that is not OTLP's changes nothing of it.
 
     Args:
         status: The HTTP status.
         headers: The answer's headers, names in any case.
         body: The answer's body, decoded, as much of it as was read.
         url: Where the request went; its user, password and query are never shown.
+        mask: Keeps secrets out of what the answer says.
+        flaw: Why the body is not the one that was meant, if so, as in "a body that ...".
     """
     named = {name.lower(): value for name, value in headers.items()}
     content_type = named.get("content-type", "").lower()
-    html = _is_html(content_type, body)
+    html = _is_html(content_type, body, flaw)
     if status in _ACCEPTING and not html:
-        return accepted(_response(content_type, body), body, _said(status, url))
+        response = None if flaw else _response(content_type, body)
+        return accepted(response, body, _said(status, url), mask=mask, flaw=flaw)
     text = _html_text(body) if html else _text(content_type, body)
     if status in _REDIRECTS:
         text = f"redirects to {_target(named.get('location', ''))}"
     mend = _MENDS.get(status, "")
-    answer = excerpt(_status_message(content_type, body) or body.decode("utf-8", "replace"))
+    answer = excerpt(_status_message(content_type, body) or _decoded(body), mask)
+    text = mask.start(text or (f"a body that {flaw}" if flaw else ""), _WORDS)
     reason = one_line(f"{_said(status, url)}{mend}{': ' if text else ''}{text}")
     if status in _THROTTLING or status in _SERVER_ERRORS:
         return Outcome(
@@ -93,18 +108,29 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, url: str) 
     return Outcome(Verdict.BLOCKED, reason, answer=answer)
 
 
-def accepted(response: ExportLogsServiceResponse | None, body: bytes, said: str) -> Outcome:
+def accepted(
+    response: ExportLogsServiceResponse | None,
+    body: bytes,
+    said: str,
+    *,
+    mask: Mask = NOTHING,
+    flaw: str = "",
+) -> Outcome:
     """An acceptance, whole or in part; one that cannot be read is taken as whole.
 
     Args:
         response: The answer, None if its body is none.
         body: What came, for a word about it.
         said: Who answered what.
+        mask: Keeps secrets out of what the answer says.
+        flaw: Why the body is not the one that was meant, as far as is known.
     """
     if response is None:
-        text = _printed(body)
+        text = mask.start(_decoded(body), _WORDS).strip()
+        flaw = flaw or "is no OTLP response"
         return Outcome(
-            Verdict.DELIVERED, one_line(f"{said} with a body that is no OTLP response: {text}")
+            Verdict.DELIVERED,
+            one_line(f"{said} with a body that {flaw}{': ' if text else ''}{text}"),
         )
     partial = response.partial_success
     refused = max(0, partial.rejected_log_records)
@@ -113,9 +139,9 @@ def accepted(response: ExportLogsServiceResponse | None, body: bytes, said: str)
     message = partial.error_message or "no reason given"
     return Outcome(
         Verdict.DELIVERED,
-        one_line(f"{said}: {message}"),
+        one_line(f"{said}: {mask.start(message, _WORDS)}"),
         refused=refused,
-        answer=excerpt(partial.error_message),
+        answer=excerpt(partial.error_message, mask),
     )
 
 
@@ -133,14 +159,14 @@ def shown(url: str) -> str:
 
 def one_line(text: str) -> str:
     """Text of any origin as one printable line of bounded length."""
-    whole = "".join(c if c.isprintable() else " " for c in text[: 4 * LONGEST_REASON])
+    whole = "".join(c if c.isprintable() else " " for c in text[:_WORDS])
     line = " ".join(whole.split())
     return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
 
 
-def excerpt(answer: str) -> str:
-    """As much of an answer as is kept."""
-    return answer[:LONGEST_ANSWER]
+def excerpt(answer: str, mask: Mask = NOTHING) -> str:
+    """As much of an answer as is kept, without secrets."""
+    return mask.start(answer, LONGEST_ANSWER)
 
 
 def _said(status: int, url: str) -> str:
@@ -165,20 +191,29 @@ def _response(content_type: str, body: bytes) -> ExportLogsServiceResponse | Non
         return None
 
 
-def _is_html(content_type: str, body: bytes) -> bool:
+def _is_html(content_type: str, body: bytes, flaw: str) -> bool:
     """Whether a web page answered: a login form or a proxy, not a log backend.
 
     An empty body is no page, whatever its type says: some frameworks set one on every answer.
     """
-    if not body.strip():
+    if not (body.strip() or flaw):
         return False
     page = content_type.startswith(("text/html", "application/xhtml"))
-    return page or _HTML.match(body[:_LOOK]) is not None
+    return page or _HTML.match(_behind_comments(body[:_LOOK])) is not None
+
+
+def _behind_comments(body: bytes) -> bytes:
+    """A text from its first word on that is no comment."""
+    text = body.removeprefix(b"\xef\xbb\xbf").lstrip()
+    while text.startswith(b"<!--"):
+        text = text.partition(b"-->")[2].lstrip()
+    return text
 
 
 def _html_text(body: bytes) -> str:
-    found = _TITLE.search(body[:_LOOK].decode("utf-8", "replace"))
-    title = found[1].strip() if found else ""
+    text = _decoded(body)
+    start = text.lower().find("<title")
+    title = text[start:].partition(">")[2].partition("<")[0].strip() if start >= 0 else ""
     return f"an HTML page{' titled ' if title else ''}{title}, not an OTLP response"
 
 
@@ -189,7 +224,7 @@ def _text(content_type: str, body: bytes) -> str:
     """
     if body[:1] == b"{" or "json" in content_type:
         return _json_message(body)
-    return _status_message(content_type, body) or _printed(body)
+    return _status_message(content_type, body) or _decoded(body)
 
 
 def _status_message(content_type: str, body: bytes) -> str:
@@ -207,13 +242,13 @@ def _json_message(body: bytes) -> str:
     try:
         decoded = json.loads(body)
     except (ValueError, RecursionError):
-        return _printed(body)
+        return _decoded(body)
     message = decoded.get("message") if isinstance(decoded, dict) else None
-    return message if isinstance(message, str) and message else _printed(body)
+    return message if isinstance(message, str) and message else _decoded(body)
 
 
-def _printed(body: bytes) -> str:
-    return one_line(body[:_LOOK].decode("utf-8", "replace"))
+def _decoded(body: bytes) -> str:
+    return body.decode("utf-8", "replace")
 
 
 def _target(location: str) -> str:

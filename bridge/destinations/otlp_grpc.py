@@ -32,7 +32,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _CODES: Final = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
-_BROKEN_OFF: Final = re.compile(r"failed to connect.*(?:Socket closed|reset by peer|Broken pipe)")
+_BROKEN_OFF: Final = ("Socket closed", "reset by peer", "Broken pipe")
 _THE_PROTOCOLS: Final = frozenset({"content-encoding", "content-type", "te", "user-agent"})
 _OPTIONS: Final = (
     ("grpc.primary_user_agent", f"fal-log-bridge/{__version__}"),
@@ -155,7 +155,7 @@ class OtlpGrpc:
         export: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(self._method)
         seconds = self._timeout * request.patience
         body = await export(request.raw, timeout=seconds, metadata=self._metadata)
-        return read_response(self._mask.body(body), self._endpoint.url)
+        return read_response(body, self._endpoint.url, mask=self._mask)
 
     def _failure(self, error: aio.AioRpcError) -> Outcome:
         """A status, whoever gave it."""
@@ -164,7 +164,8 @@ class OtlpGrpc:
         outcome = read_status(
             error.code().name, details, error.trailing_metadata(), self._endpoint.url
         )
-        if self._no_certificate and _BROKEN_OFF.search(details):
+        tried = details.partition("failed to connect")[2]
+        if self._no_certificate and any(end in tried for end in _BROKEN_OFF):
             # gRPC does not tell why, when a server turns away who shows no certificate.
             mend = f"{outcome.reason} (does it ask for a client certificate? set tls.cert_file)"
             return replace(outcome, reason=one_line(mend))

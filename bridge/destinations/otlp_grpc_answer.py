@@ -16,6 +16,7 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it ships no types
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
+from bridge.destinations.masking import NOTHING, Mask
 from bridge.destinations.otlp_answer import NOT_REACHED, accepted, excerpt, one_line
 from bridge.model import Outcome, Verdict
 
@@ -70,18 +71,19 @@ _DETAILS: Final = "grpc-status-details-bin"
 Trailers = Iterable[tuple[str, str | bytes]]
 
 
-def read_response(body: bytes, url: str) -> Outcome:
+def read_response(body: bytes, url: str, *, mask: Mask = NOTHING) -> Outcome:
     """What an OK came to.
 
     Args:
         body: The encoded ``ExportLogsServiceResponse``.
         url: Where the request went, as it may be shown.
+        mask: Keeps secrets out of what the answer says.
     """
     try:
         response = ExportLogsServiceResponse.FromString(body)
     except DecodeError:
         response = None
-    return accepted(response, body, f"OK from {url}")
+    return accepted(response, body, f"OK from {url}", mask=mask)
 
 
 def read_status(code: str, details: str, trailers: Trailers, url: str) -> Outcome:

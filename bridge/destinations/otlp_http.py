@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from ssl import SSLContext
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 import httpx
 
 from bridge import __version__
+from bridge.coding import UndecodableError, decoded
 from bridge.destinations.masking import Mask
 from bridge.destinations.otlp_answer import NOT_REACHED, one_line, read_answer, shown
 from bridge.destinations.otlp_body import Compression, coder, too_large
@@ -23,7 +24,8 @@ from bridge.payload import Request
 Protocol: TypeAlias = Literal["http/protobuf", "http/json"]
 
 LARGEST_ANSWER: Final = 4 * 1_048_576
-"""Bytes of an answer that are read (OTLP specification, "OTLP/HTTP Response")."""
+"""Bytes of an answer that are read (OTLP specification, "OTLP/HTTP Response"), and of what they
+decode to."""
 
 _BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """A connection that was lost once there was one; the request may have been the cause."""
@@ -34,6 +36,24 @@ _TYPES: Final[dict[Protocol, str]] = {
     "http/protobuf": "application/x-protobuf",
     "http/json": "application/json",
 }
+
+
+_NO_ACCEPTANCE: Final = 300
+
+
+@dataclass(slots=True)
+class _Received:
+    """What came of an answer so far; nothing before its status."""
+
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytearray = field(default_factory=bytearray)
+    whole: bool = False
+
+    @property
+    def decides(self) -> bool:
+        """Whether it says enough: half an acceptance does not, its rest may tell of refusals."""
+        return self.whole or self.status >= _NO_ACCEPTANCE
 
 
 class OtlpHttp:
@@ -105,6 +125,7 @@ class OtlpHttp:
                 verify=trust,
                 timeout=timeout,
                 follow_redirects=False,
+                event_hooks={"response": [_set_location_aside]},
                 transport=transport,
             )
         except (ImportError, ValueError, httpx.InvalidURL) as error:
@@ -125,15 +146,21 @@ class OtlpHttp:
             self._renewable.renew()
         self._failed = False
         seconds = self._timeout * request.patience
+        answer = _Received()
         try:
+            if over := self.too_large(request):
+                return over
             # The client's own timeout starts anew with every byte; this one does not.
             async with asyncio.timeout(seconds):
-                return self.too_large(request) or await self._post(self._body(request), seconds)
+                await self._post(self._body(request), seconds, answer)
         except (TimeoutError, httpx.TimeoutException):
-            why = f"no answer from {shown(self._url)} within {seconds:g} s"
-            return Outcome(Verdict.RETRY, why, own_fault=True)
+            if not answer.decides:
+                why = f"no answer from {shown(self._url)} within {seconds:g} s"
+                return Outcome(Verdict.RETRY, why, own_fault=True)
         except Exception as error:  # noqa: BLE001 - httpx lets TLS and stream errors of others through
-            return self._failure(error)
+            if not answer.decides:
+                return self._failure(error)
+        return self._outcome(answer)
 
     async def probe(self) -> Outcome:
         """See `Destination.probe`: a request without a record, which some refuse as empty."""
@@ -148,18 +175,37 @@ class OtlpHttp:
             return request.gzip
         return self._code(request.json if self._json else request.raw)
 
-    async def _post(self, content: bytes, seconds: float) -> Outcome:
+    async def _post(self, content: bytes, seconds: float, answer: _Received) -> None:
+        """Send, and note what comes as it comes."""
         async with self._client.stream(
             "POST", self._url, content=content, timeout=seconds, extensions=self._extensions
         ) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    del body[LARGEST_ANSWER:]
+            location = response.extensions.get("location", "")
+            answer.headers = {**response.headers, "location": location}
+            answer.status = response.status_code
+            # As it came: httpx would decode it, to whatever length.
+            async for chunk in cast("httpx.AsyncByteStream", response.stream):
+                answer.body += chunk
+                if len(answer.body) > LARGEST_ANSWER:
+                    del answer.body[LARGEST_ANSWER:]
                     break
-        answered = {name: self._mask.text(value) for name, value in response.headers.items()}
-        return read_answer(response.status_code, answered, self._mask.body(bytes(body)), self._url)
+            answer.whole = True
+
+    def _outcome(self, answer: _Received) -> Outcome:
+        """What the answer came to.
+
+        Its status is the backend's word: a body that cannot be decoded takes nothing of it back,
+        nor does one that breaks off after an error.
+        """
+        coding = answer.headers.get("content-encoding", "")
+        body, flaw = bytes(answer.body), "" if answer.whole else "broke off"
+        try:
+            body = decoded(body, coding, most=LARGEST_ANSWER)
+        except UndecodableError as error:
+            body, flaw = b"", flaw or str(error)
+        return read_answer(
+            answer.status, answer.headers, body, self._url, mask=self._mask, flaw=flaw
+        )
 
     def _failure(self, error: Exception) -> Outcome:
         """No answer: the network's trouble passes, a refused certificate or setting does not."""
@@ -209,3 +255,8 @@ class OtlpHttp:
         headers["Accept-Encoding"] = "identity"
         headers.pop("Content-Encoding", None)
         return headers
+
+
+async def _set_location_aside(response: httpx.Response) -> None:
+    """Keep httpx from reading where a redirect leads, since it fails where that is no URL."""
+    response.extensions["location"] = response.headers.pop("location", "")

@@ -63,6 +63,12 @@ _CONTROL_OR_BREAK: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _SPECIAL: Final = re.compile(r'["\\\]]')
 _ESCAPE: Final = r"\\\g<0>"
+_NAMED: Final = rb"(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})"
+_WRITTEN_OUT: Final = re.compile(rb"\\" + _NAMED)
+"""A control character in a message, as `cleaned` writes it."""
+_ESCAPED: Final = re.compile(rb"\\\\" + _NAMED + rb"|\\.")
+"""The same in structured data, and what is escaped there."""
+_LONGEST_ESCAPE: Final = len(r"\\u2028")
 _PARAM: Final = b' %s="%s"'
 _ENTERPRISE: Final = re.compile(r"\d+(?:\.\d+)*")
 _SD_NAME: Final = "fal"
@@ -280,9 +286,7 @@ def _escaped(value: str, room: int) -> bytes:
     whole = _SPECIAL.sub(_ESCAPE, cleaned(value, line_breaks=False)).encode()
     if len(whole) <= room:
         return whole
-    head = _within(whole, room - len(_ELLIPSIS))
-    backslashes = len(head) - len(head.rstrip(b"\\"))
-    return head[: len(head) - backslashes % 2] + _ELLIPSIS
+    return _within(whole, room - len(_ELLIPSIS), _ESCAPED) + _ELLIPSIS
 
 
 def _cut(message: bytes, room: int) -> bytes:
@@ -296,18 +300,25 @@ def _pieces(message: bytes, first: int, further: int) -> list[bytes]:
     pieces = [_within(message, first)]
     start = len(pieces[0])
     while start < len(message):
-        pieces.append(_within(message[start : start + further + 1], further))
+        pieces.append(_within(message[start : start + further + _LONGEST_ESCAPE], further))
         start += len(pieces[-1])
     return pieces
 
 
-def _within(text: bytes, room: int) -> bytes:
-    """The longest start of UTF-8 text that fits and ends between characters."""
+def _within(text: bytes, room: int, escape: re.Pattern[bytes] = _WRITTEN_OUT) -> bytes:
+    """The longest start of UTF-8 text that fits and ends between characters and escapes."""
     if len(text) <= room:
         return text
     end = max(0, room)
     while end and text[end] in _CONTINUING:
         end -= 1
+    slash = text.rfind(b"\\", max(0, end - _LONGEST_ESCAPE), end)
+    if slash >= 0:
+        # Which of several backslashes begin an escape shows only from the first of them on.
+        first = len(text[: slash + 1].rstrip(b"\\"))
+        for found in escape.finditer(text, first, slash + _LONGEST_ESCAPE):
+            if found.start() < end < found.end():
+                return text[: found.start()]
     return text[:end]
 
 

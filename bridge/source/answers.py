@@ -16,16 +16,21 @@ import msgspec
 from bridge.model import SECOND, Json, Tick
 
 _EPOCH_LIKE: Final = 1_000_000_000
+_WORDS: Final = 65_536
+_FINDINGS: Final = 100
 
 
 def complaint(body: bytes) -> str:
-    """What the server said, on one printable line of any length; empty when it said nothing."""
+    """What the server said, on one printable line; empty when it said nothing.
+
+    More than anybody is shown, so that a key in it is still whole, but not all of a large answer.
+    """
     answer = _json(body)
     said = _told(answer) if isinstance(answer, dict) else answer
     if isinstance(said, list):
-        said = "; ".join(_finding(item) for item in said)
+        said = "; ".join(_finding(item) for item in said[:_FINDINGS])
     text = said if isinstance(said, str) else body.decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:_WORDS]).split())
 
 
 def points_at(body: bytes, place: str) -> bool:

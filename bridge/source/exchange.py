@@ -12,10 +12,11 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 import httpx
 
+from bridge.coding import GZIP, UndecodableError, decoded
 from bridge.errors import (
     ApiAnswerTooLarge,
     ApiError,
@@ -52,7 +53,7 @@ class Exchange:
     """Posts to one URL with one pooled client.
 
     ``key`` is asked for at every request, so that a rotated key is used at once.
-    ``answer_limit`` bounds the decoded answer in bytes.
+    ``answer_limit`` bounds an answer in bytes, as it comes and decoded.
     """
 
     def __init__(
@@ -84,13 +85,14 @@ class Exchange:
                     "Authorization": self._authorization(),
                     "Content-Type": "application/json",
                     "Accept": "application/json",
+                    "Accept-Encoding": GZIP,
                 },
             ) as response:
                 return Answer(response.status_code, response.headers, await self._read(response))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise ApiRefused(str(error), where=self.url, hint="check fal.base_url") from error
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            raise _unreachable(error, self.url) from error
+            raise self._unreachable(error) from error
 
     def page(self, answer: Answer, decode: Callable[[bytes], tuple[Entry, ...]]) -> Page:
         """The page of a 200, as ``decode`` reads it.
@@ -135,15 +137,44 @@ class Exchange:
         return text
 
     async def _read(self, response: httpx.Response) -> bytes:
-        parts, size = [], 0
-        async for part in response.aiter_bytes():
-            size += len(part)
-            if size > self._answer_limit:
-                raise ApiAnswerTooLarge(
-                    f"the answer is larger than {self._answer_limit} bytes", where=self.url
-                )
-            parts.append(part)
-        return b"".join(parts)
+        body = bytearray()
+        # As it came: httpx would decode it, to whatever length.
+        async for part in cast("httpx.AsyncByteStream", response.stream):
+            body += part
+            self._check_size(body)
+        try:
+            text = decoded(
+                bytes(body),
+                response.headers.get("content-encoding", ""),
+                most=self._answer_limit + 1,
+            )
+        except UndecodableError as error:
+            if response.status_code != HTTPStatus.OK:
+                return b""  # the status says enough
+            raise ApiUnavailable(
+                f"the answer cannot be read: it {error}",
+                where=self.url,
+                status=response.status_code,
+                hint="is there a proxy in between?",
+            ) from error
+        self._check_size(text)
+        return text
+
+    def _check_size(self, body: bytes | bytearray) -> None:
+        if len(body) > self._answer_limit:
+            raise ApiAnswerTooLarge(
+                f"the answer is larger than {self._answer_limit} bytes", where=self.url
+            )
+
+    def _unreachable(self, error: Exception) -> ApiUnavailable:
+        """No whole answer came; where there was no connection, something may have to be mended."""
+        hint = _CONNECTION if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else ""
+        for cause in causes(error):
+            if isinstance(cause, ssl.SSLError):
+                plain = "WRONG_VERSION_NUMBER" in str(cause)
+                hint = "is it http:// rather than https://?" if plain else _CERTIFICATE
+        said = self._masked(network_error_in(error) or str(error)) or type(error).__name__
+        return ApiUnavailable(f"no answer: {said}", where=self.url, hint=hint)
 
     def _error(self, answer: Answer) -> ApiError:
         status = answer.status
@@ -207,14 +238,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
-
-
-def _unreachable(error: Exception, url: str) -> ApiUnavailable:
-    """No whole answer came; where not even a connection did, something may have to be mended."""
-    hint = _CONNECTION if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else ""
-    for cause in causes(error):
-        if isinstance(cause, ssl.SSLError):
-            plain = "WRONG_VERSION_NUMBER" in str(cause)
-            hint = "is it http:// rather than https://?" if plain else _CERTIFICATE
-    said = network_error_in(error) or str(error) or type(error).__name__
-    return ApiUnavailable(f"no answer: {said}", where=url, hint=hint)

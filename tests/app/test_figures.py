@@ -155,12 +155,15 @@ def test_the_counters_are_the_truth() -> None:
 
 
 def _spans_are_true(world: Overseen) -> None:
-    """Each request and each send is a span; what polls found is what was read."""
+    """Each request and each send is a span; what looks and sweeps found is what was read."""
     assert len(world.traced) < MOST_KEPT
-    named = {name: [s for s in world.traced if s.name == name] for name in ("poll", "request")}
+    named = {
+        name: [s for s in world.traced if s.name == name] for name in ("poll", "sweep", "request")
+    }
     asked = Counter((s.attributes["app"], s.attributes["status"]) for s in named["request"])
     assert asked == world.asked.answers
-    read = sum(int(s.attributes["entries"]) for s in named["poll"])
+    reads = [*named["poll"], *named["sweep"]]
+    read = sum(int(s.attributes["entries"]) for s in reads)
     assert read == sum(world.seen["fal_log_bridge_entries_read_total"].values())
     sends = Counter(
         (s.attributes["destination"], s.attributes["outcome"])
@@ -168,8 +171,8 @@ def _spans_are_true(world: Overseen) -> None:
         if s.name == "send"
     )
     assert sends == +Counter(world.seen["fal_log_bridge_sends_total"])
-    # A request belongs to the poll that makes it, of the same app.
-    apps = {s.span_id: s.attributes["app"] for s in named["poll"]}
+    # A request belongs to what makes it, of the same app.
+    apps = {s.span_id: s.attributes["app"] for s in reads}
     finished = [s for s in named["request"] if s.parent in apps]
     assert len(finished) >= len(named["request"]) - len(SETUP.apps) * 2
     assert all(apps[s.parent] == s.attributes["app"] for s in finished)

@@ -184,6 +184,7 @@ def test_show_for_scripts(cli: CommandLine, config: str) -> None:
         (("drop", UIDS[0]), 2, "2 would be lost for good"),
         (("drop", UIDS[1], "--destination", "two", "--yes"), 1, "no dead letter has a uid"),
         (("list", "--limit", "0"), 2, "--limit"),
+        (("list", "--limit", "99999999999999999999"), 2, "--limit"),
     ],
 )
 def test_what_is_refused(
@@ -214,6 +215,9 @@ def test_replay(cli: CommandLine, scene: Scene, config: str) -> None:
     assert wished(scene) == [("out", UIDS[1])]
     with Orders.open(scene.path) as orders:
         orders.pause("two", paused=True)
+    file = Path(config)
+    also = "destinations: [{name: two, type: console}, {name: out"
+    file.write_text(file.read_text().replace("destinations: [{name: out", also))
     journal = scene.running()
     _, out, _ = cli("dead-letters", "replay", UIDS[0], UIDS[2], "--config", config)
     journal.abandon()
@@ -224,6 +228,31 @@ def test_replay(cli: CommandLine, scene: Scene, config: str) -> None:
     assert len(wished(scene)) == 4
     _, out, _ = cli("dead-letters", "list", "--config", config)
     assert out.count("(to be sent again)") == 4
+
+
+@pytest.mark.parametrize("choice", [("--destination", "two"), (UIDS[2],)])
+def test_a_replay_to_a_destination_that_is_gone_says_so(
+    cli: CommandLine, scene: Scene, config: str, choice: tuple[str, ...]
+) -> None:
+    """A running bridge does not know it, so nothing is sent within seconds."""
+    journal = scene.running()
+    code, out, _ = cli("dead-letters", "replay", *choice, "--config", config)
+    journal.abandon()
+    count = len(wished(scene))
+    assert code == 0
+    assert out == (
+        f"{count} to be sent again.\n"
+        "two is not configured: nothing is sent to it until it is again.\n"
+    )
+
+
+def test_a_replay_of_all_tells_who_goes_and_who_is_gone(cli: CommandLine, config: str) -> None:
+    """Each for itself."""
+    _, out, _ = cli("dead-letters", "replay", "--all", "--config", config)
+    assert out == (
+        "4 to be sent again; the bridge sends them when it runs next.\n"
+        "two is not configured: nothing is sent to it until it is again.\n"
+    )
 
 
 def test_replay_of_a_destination(cli: CommandLine, scene: Scene, config: str) -> None:

@@ -443,6 +443,17 @@ def test_restamp() -> None:
     assert observed == [record.observed_time_unix_nano for record in records([given_])]
 
 
+def test_restamped_records_of_joined_batches_keep_their_order() -> None:
+    """A nanosecond apart from first to last, whichever batch they came in."""
+    old, young = Line(age=2 * HOUR), Line(age=0)
+    parts = [batch(old, old, seq=7), batch(young, seq=8, first=3), batch(old, old, seq=9, first=4)]
+    selection = Selection(max_age=HOUR, too_old=TooOld.RESTAMP)
+    fresh = selection.fresh(piece_of(parts), NOON, destination="d")
+    assert fresh.piece is not None
+    stamps = [record.time_unix_nano - NOON * 1_000 for record in records(fresh.piece.request.parts)]
+    assert stamps == [0, 1, 0, 2, 3]
+
+
 def test_a_restamped_record_is_sent_again_as_it_is() -> None:
     """Every try sends the same bytes, until even the new time is too old for the backend."""
     selection = Selection(max_age=HOUR, too_old=TooOld.RESTAMP)

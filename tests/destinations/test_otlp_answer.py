@@ -130,8 +130,26 @@ def test_html_is_never_an_acceptance(status: int, body: bytes, content_type: str
 
 
 def test_an_html_page_is_known_by_its_title() -> None:
-    """The title says whose page it is."""
+    """The title says whose page it is, if it has one."""
+    assert read(200, b"<html><TITLE lang=en> A \n b</TITLE>").reason.endswith(
+        "an HTML page titled A b, not an OTLP response"
+    )
+    assert read(200, b"<html>" + b"<title" * 600).reason.endswith(
+        "an HTML page, not an OTLP response"
+    )
     assert read(200, HTML).reason.endswith("an HTML page titled Sign in, not an OTLP response")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "body",
+    [b"<!---->" * 40 + b"x", b"<!---->" * 600, b"<!--" * 1_024],
+    ids=["many", "more", "open"],
+)
+def test_comments_before_no_page_are_looked_through_once(body: bytes) -> None:
+    """Backtracking over forty of them would take hours."""
+    assert read(200, body).verdict is Verdict.DELIVERED
+    assert read(200, b"<!-- a -->\n" * 300 + HTML).verdict is Verdict.BLOCKED
 
 
 def test_an_empty_answer_of_type_html_is_no_page() -> None:

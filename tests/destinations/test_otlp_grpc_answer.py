@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
+from bridge.destinations.masking import Mask
 from bridge.destinations.otlp_answer import LONGEST_ANSWER
 from bridge.destinations.otlp_grpc_answer import read_response, read_status
 from bridge.model import Outcome, Verdict
@@ -218,3 +219,16 @@ def test_an_unreadable_response_is_delivered_with_a_word() -> None:
     outcome = read_response(b"\xff\xff", URL)
     assert outcome.verdict is Verdict.DELIVERED
     assert "no OTLP response" in outcome.reason
+
+
+def test_a_partial_success_that_quotes_a_secret_is_not_shown() -> None:
+    """It is masked as it reads, escaped or not, before it is cut."""
+    response = ExportLogsServiceResponse()
+    response.partial_success.rejected_log_records = 1
+    response.partial_success.error_message = r'{"key":"abc\/def\u003d"}, abc/def= ' * 300
+    mask = Mask({"x-key": "abc/def="})
+    outcome = read_response(response.SerializeToString(), URL, mask=mask)
+    assert outcome.refused == 1
+    assert "*" in outcome.reason
+    for part in ("abc", "def"):
+        assert part not in outcome.reason + outcome.answer

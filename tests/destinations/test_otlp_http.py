@@ -7,6 +7,7 @@ import gzip
 import json
 import ssl
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -338,14 +339,107 @@ class Broken(httpx.AsyncByteStream):
     """An answer that breaks off."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield b"\n"
+        yield b"{}"
         raise httpx.ReadError("connection lost")
 
 
-def test_half_an_acknowledgement_is_none() -> None:
-    """A 200 whose body does not come through is sent again."""
-    outcome = send(otlp(lambda _: httpx.Response(200, stream=Broken())))
+@pytest.mark.parametrize("status", [200, 202])
+def test_half_an_acknowledgement_is_none(status: int) -> None:
+    """It is sent again: the other half may have said that records were refused."""
+    outcome = send(otlp(lambda _: httpx.Response(status, stream=Broken())))
     assert outcome.verdict is Verdict.RETRY
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (400, Verdict.REJECTED),
+        (413, Verdict.TOO_LARGE),
+        (503, Verdict.RETRY),
+        (401, Verdict.BLOCKED),
+    ],
+)
+def test_a_body_that_breaks_off_leaves_the_status_its_meaning(
+    status: int, verdict: Verdict
+) -> None:
+    """What came of it is still told."""
+    outcome = send(otlp(lambda _: httpx.Response(status, stream=Broken())))
+    assert (outcome.verdict, outcome.answer) == (verdict, "{}")
+
+
+def test_a_page_that_breaks_off_is_a_page() -> None:
+    """A login form is no acceptance, whole or not."""
+    headers = {"Content-Type": "text/html", "Content-Encoding": "br"}
+    assert send(otlp(as_it_is(200, b"\x0b\x02\x80", headers))).verdict is Verdict.BLOCKED
+
+
+class Plain(httpx.AsyncByteStream):
+    """A body as it comes over the wire."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+
+def as_it_is(status: int, body: bytes, headers: dict[str, str]) -> Handler:
+    """A backend whose one answer nothing decodes on the way."""
+    return lambda _: httpx.Response(status, stream=Plain(body), headers=headers)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br", "zstd", "deflate", "?"])
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Verdict.DELIVERED),
+        (400, Verdict.REJECTED),
+        (413, Verdict.TOO_LARGE),
+        (503, Verdict.RETRY),
+        (404, Verdict.BLOCKED),
+    ],
+)
+def test_a_body_that_cannot_be_decoded_leaves_the_status_its_meaning(
+    coding: str, status: int, verdict: Verdict
+) -> None:
+    """It is no network trouble: a 200 is delivered with a warning, a 400 is about records."""
+    outcome = send(otlp(as_it_is(status, b"{}", {"Content-Encoding": coding})))
+    assert (outcome.verdict, outcome.own_fault) == (verdict, False)
+    assert "Content-Encoding" in outcome.reason
+
+
+@pytest.mark.parametrize("coding", ["gzip", "X-GZIP", "identity, gzip"])
+def test_an_answer_in_gzip_is_read_though_nobody_asked_for_it(coding: str) -> None:
+    """Some proxies compress whatever passes."""
+    body = gzip.compress(b'{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"old"}}')
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    outcome = send(otlp(as_it_is(200, body, headers)))
+    assert (outcome.refused, outcome.answer) == (3, "old")
+    assert send(otlp(as_it_is(204, b"", headers))) == Outcome(Verdict.DELIVERED)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, gzip"])
+def test_an_answer_that_unfolds_costs_no_more_than_one_that_does_not(coding: str) -> None:
+    """Kilobytes that decode to 64 MiB; 4 MiB of them are looked at."""
+    body = gzip.compress(b"\0" * (1 << 26))
+    body = gzip.compress(body) if "," in coding else body
+    tracemalloc.start()
+    try:
+        outcome = send(otlp(as_it_is(200, body, {"Content-Encoding": coding})))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.reason
+    assert peak < 12 * LARGEST_ANSWER
+
+
+@pytest.mark.parametrize("location", ["http://[::1/x", "http://h:port/", "\x7f://", "//h:99999999"])
+def test_a_redirect_to_what_is_no_url_blocks_too(location: str) -> None:
+    """It is an answer like any other redirect, not a broken connection."""
+    outcome = send(otlp(lambda _: httpx.Response(307, headers={"Location": location})))
+    assert outcome.verdict is Verdict.BLOCKED
+    assert "redirects to" in outcome.reason
 
 
 def test_redirects_are_not_followed() -> None:
@@ -377,6 +471,42 @@ def test_secrets_that_a_backend_quotes_are_not_shown(headers: dict[str, str], ec
     assert outcome.verdict is Verdict.BLOCKED
     assert not any(value.rpartition(" ")[2] in outcome.reason for value in headers.values())
     assert "***" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        r"YWJj\/ZGVm+Z2hp\/anNv==",
+        r"YWJj/ZGVm\u002BZ2hp/anNv\u003d\u003D",
+        r"YWJj\\\/ZGVm\\u002bZ2hp\\\/anNv==",
+        "YWJj%2FZGVm%2bZ2hp%2fanNv%3D%3D",
+        "YWJj&#x2F;ZGVm&#43;Z2hp&#047;anNv&#61;=",
+    ],
+)
+@pytest.mark.parametrize(
+    ("status", "content_type", "body"),
+    [
+        (200, "application/json", '{"partialSuccess":{"errorMessage":"no %s"}}'),
+        (200, "text/plain", "thanks, %s"),
+        (400, "application/json", '{"message":"bad credential %s"}'),
+        (400, "application/json", '{"message":"' + "." * 220 + '%s"}'),
+        (401, "application/json", '{"error":{"code":7,"told":"%s"}}'),
+        (401, "text/plain", "." * 4_080 + "%s"),
+        (503, "text/html", "<html><title>%s</title>"),
+        (503, "", "%s"),
+    ],
+)
+def test_secrets_are_not_shown_however_they_were_escaped(
+    spelled: str, status: int, content_type: str, body: str
+) -> None:
+    """Neither in the reason nor in what is kept of the answer, nor the half that was cut off."""
+    headers = {"Authorization": "Basic YWJj/ZGVm+Z2hp/anNv=="}
+    content = (body % spelled).encode()
+    answer = httpx.Response(status, content=content, headers={"Content-Type": content_type})
+    outcome = send(otlp(lambda _: answer, headers=headers))
+    assert "*" in outcome.reason + outcome.answer
+    for part in ("YWJj", "ZGVm", "Z2hp", "anNv"):
+        assert part not in outcome.reason + outcome.answer
 
 
 def test_a_location_that_quotes_a_secret_is_not_shown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -311,3 +312,49 @@ def test_the_longest_attributes_give_way() -> None:
     assert parsed.param("exception.stacktrace").endswith("x…")
     assert len(parsed.param("exception.stacktrace")) > 4_000
     assert parsed.param("bridge.cut") == "1"
+
+
+WRITTEN_OUT = re.compile(r"\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")
+SQUEEZED = st.tuples(
+    st.integers(0, 8), st.text('a\\"]\x1b\u2028\n漢', min_size=1, max_size=12)
+).map(lambda drawn: "a" * drawn[0] + drawn[1] * (5_000 // len(drawn[1])))
+
+
+def assert_no_escape_is_cut(whole: str, *pieces: str) -> None:
+    """The pieces are the start of a text, and none ends within an escape of it."""
+    at = 0
+    inside = {
+        n for found in WRITTEN_OUT.finditer(whole) for n in range(found.start() + 1, found.end())
+    }
+    for piece in pieces:
+        assert whole.startswith(piece, at)
+        at += len(piece)
+        assert at not in inside
+
+
+@given(SQUEEZED, st.booleans())
+@example("\x1b\u2028" * 3_000, False)
+@example("\\" * 4_001 + "\x1b" * 900, False)
+def test_a_cut_goes_through_no_escape(body: str, bare: bool) -> None:
+    """Neither that of a message nor one between its parts."""
+    cut = Layout(max_message_bytes=SHORTEST, line_breaks=not bare)
+    whole = cleaned(body, line_breaks=not bare)
+    head, mark, _ = only(encoded(body), cut).message.rpartition("… [cut: ")
+    assert mark
+    assert_no_escape_is_cut(whole, head)
+    split = Layout(max_message_bytes=SHORTEST, on_long="split", line_breaks=not bare)
+    parts = [parse(message).message for message in messages(encoded(body), split)]
+    assert_no_escape_is_cut(whole, *parts)
+    assert "".join(parts) == whole
+
+
+@given(SQUEEZED)
+@example("\x1b\u2028" * 3_000)
+@example("\\" * 4_001 + "\x1b" * 900)
+def test_a_value_is_cut_through_no_escape(value: str) -> None:
+    """Its own are told from those of structured data."""
+    parsed = only(encoded("m", {"a": value}), Layout(max_message_bytes=SHORTEST))
+    shown = parsed.param("a")
+    assert shown.endswith("…")
+    assert len(shown) > 150
+    assert_no_escape_is_cut(cleaned(value, line_breaks=False), shown[:-1])

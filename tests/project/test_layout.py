@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps", "patterns", "pulse"})
+_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps", "patterns", "pulse", "coding"})
 _LOW = frozenset({"mapping", "journal", "destinations", "telemetry"})
 _HIGH = frozenset({"source", "delivery", "admin"})
 _BELOW_APP = _BASE | {"payload", "settings"} | _LOW | _HIGH
@@ -21,6 +21,7 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
     "timestamps": frozenset({"model", "errors"}),
     "gaps": frozenset({"model", "timestamps"}),
     "patterns": frozenset(),
+    "coding": frozenset(),
     "clock": frozenset({"model", "errors"}),
     "pulse": frozenset({"clock"}),
     "payload": _BASE,
@@ -39,6 +40,7 @@ _PURE = (
     "timestamps.py",
     "gaps.py",
     "patterns.py",
+    "coding.py",
     "mapping/*.py",
     "mapping/shaping/*.py",
     "source/walk.py",

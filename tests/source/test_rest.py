@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import ssl
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -21,6 +23,7 @@ from bridge.errors import (
     ApiUnavailable,
 )
 from bridge.model import SECOND, Filter, Page, Query
+from bridge.source.answers import complaint
 from bridge.source.rest import RestApi
 from bridge.timestamps import parse_tick
 
@@ -226,6 +229,77 @@ def test_an_answer_over_the_cap_is_told_apart() -> None:
         ask(answering(200, b"[" + b" " * 5_000 + b"]"), answer_limit=4_000)
 
 
+class Plain(httpx.AsyncByteStream):
+    """A body as it comes over the wire."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+
+def as_it_is(status: int, body: bytes, coding: str) -> Handler:
+    """A server whose one answer nothing decodes on the way."""
+    headers = {"Content-Encoding": coding}
+    return lambda _: httpx.Response(status, stream=Plain(body), headers=headers)
+
+
+def test_answers_are_asked_for_and_read_in_gzip() -> None:
+    """No other coding is asked for, whatever is installed."""
+    seen: list[str] = []
+    page = gzip.compress(b'[{"timestamp":"2026-01-01T00:00:00","message":"m"}]')
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["accept-encoding"])
+        return as_it_is(200, page, "gzip")(request)
+
+    assert len(ask(handler).entries) == 1
+    assert seen == ["gzip"]
+
+
+def test_an_answer_that_unfolds_over_the_cap_is_too_large_in_bounded_memory() -> None:
+    """It is not unfolded any further than the cap."""
+    body = gzip.compress(b" " * (1 << 26))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ApiAnswerTooLarge):
+            ask(as_it_is(200, body, "gzip"), answer_limit=1 << 20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 23
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (gzip.compress(gzip.compress(b"[]")), "gzip, gzip"),
+        (b"[]", "br"),
+        (b"[]", "gzip"),
+        (gzip.compress(b"[]")[:-1], "gzip"),
+        (gzip.compress(b"[") + gzip.compress(b"]"), "gzip"),
+    ],
+)
+def test_an_answer_that_cannot_be_decoded_is_no_page(body: bytes, coding: str) -> None:
+    """It is asked again; any other status says what it says."""
+    with pytest.raises(ApiUnavailable, match=r"cannot be read: it is .* Content-Encoding"):
+        ask(as_it_is(200, body, coding))
+    with pytest.raises(ApiUnauthorized):
+        ask(as_it_is(401, body, coding))
+
+
+def test_an_error_that_quotes_the_key_is_masked() -> None:
+    """HTTP libraries quote the header that they could not send."""
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        raise httpx.LocalProtocolError(f"Illegal header value b'Key {KEY}'")
+
+    with pytest.raises(ApiUnavailable) as caught:
+        ask(handler)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -280,6 +354,20 @@ def test_what_a_server_says_is_shown_on_one_bounded_line() -> None:
     assert "\n" not in text
     assert "\x1b" not in text
     assert len(text) < 600
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"no " * 1_000_000,
+        b'{"detail": [' + b'"no", ' * 100_000 + b'"no"]}',
+        b'["no' + b"o" * 200_000,
+    ],
+)
+def test_a_long_complaint_is_not_read_to_its_end(body: bytes) -> None:
+    """Sixteen megabytes would hold up everything else for seconds, for one line of the log."""
+    assert complaint(body).startswith(("no", '["no'))
+    assert len(complaint(body)) <= 65_536
 
 
 def test_now_is_a_whole_second() -> None:

@@ -14,16 +14,18 @@ _LOOKED_AT: Final = 512
 _WORD: Final = (
     "TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERR|ERROR|CRIT|CRITICAL|ALERT|FATAL|EMERG|EMERGENCY"
 )
-_TIME: Final = r"[\[(]?[0-9]{1,4}[0-9:./,TZ+\- ]{0,40}(?:[\])]|[AP]M\b)?"
+# What is possessive (`*+`) or atomic (`(?>`) never gives back what it took: otherwise a line of
+# dashes could be shared out among these parts in a million ways.
+_TIME: Final = r"[\[(]?[0-9]{1,4}+(?:[0-9:./,Z+\- ]|T(?!(?i:RACE))){0,40}+(?:[\])]|[AP]M\b)?+"
 _LEADING: Final = re.compile(
     rf"""
-    \s* (?: {_TIME} [\s|\-]* )?                    # 2024-01-01 12:00:00,123
-    (?: \[ [\w.:\-/+\ ]{{1,60}} \] \s* ){{0,3}}?       # [pid] [worker]
+    \s*+ (?: (?> {_TIME} [\s|\-]*+ ) )?             # 2024-01-01 12:00:00,123
+    (?: \[ [\w.:\-/+\ ]{{1,60}}+ \] \s*+ ){{0,3}}?     # [pid] [worker]
     (?:
-        [\[(<] \s* (?P<bracket> (?i:{_WORD}) ) \s* [\])>]           # [warn]
-      | (?P<colon> (?i:{_WORD}) ) \s* :                             # Warning:
+        [\[(<] \s*+ (?P<bracket> (?i:{_WORD}) ) \s*+ [\])>]         # [warn]
+      | (?P<colon> (?i:{_WORD}) ) \s*+ :                            # Warning:
       | (?P<plain> {_WORD} ) (?= [\s|\-/] | $ )                     # INFO served
-      | [\w.\-/]{{1,100}} \s* [|\-] \s* (?P<named> {_WORD} ) \s* [|\-:]  # my.app - INFO - served
+      | [\w.\-/]{{1,100}} \s*+ [|\-] \s*+ (?P<named> {_WORD} ) \s*+ [|\-:] # my.app - INFO - served
     )
     """,
     re.VERBOSE | re.ASCII,

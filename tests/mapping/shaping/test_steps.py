@@ -54,6 +54,16 @@ def test_escapes_without_an_end_take_linear_time() -> None:
     assert strip_ansi("\x1b[" + "0" * 1_000_000).endswith("0")
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("introducer", "\x90\x98\x9b\x9d\x9e\x9f")
+def test_introducers_of_one_character_take_linear_time_too(introducer: str) -> None:
+    """Half a megabyte of them; squared, that would take most of an hour."""
+    text = introducer * 500_000
+    assert strip_ansi(text) == text
+    bare = "\x9c" if introducer == "\x9b" else ""
+    assert strip_ansi(f"{text}a\x9c") == text[1:] + bare
+
+
 def test_the_repeated_message_follows() -> None:
     """A label that repeats the message is still left out when the message was changed."""
     [record] = shaped(Rules(strip_ansi=True), printed("\x1b[31mred\x1b[0m"))
@@ -121,6 +131,39 @@ def test_numbers_beyond_a_double_stay_readable() -> None:
     [record] = shaped(PARSE, printed('{"msg": "m", "n": 1e999, "i": 123456789012345678901234}'))
     found = attributes(record)
     assert (found["json.n"], found["json.i"]) == ("1e999", "123456789012345678901234")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0.12345678901234567890123",
+        "12345678901234567890.5",
+        "-0",
+        "1e-400",
+        "1e-99999999999999999999",
+        r'"\ud800"',
+        r'{"\uDFFF": 1}',
+        "[[0.10000000000000000001]]",
+    ],
+)
+def test_what_no_attribute_can_say_stays_in_the_body(value: str) -> None:
+    """Its nearest value is an attribute all the same, so that its type does not come and go."""
+    text = f'{{"msg": "m", "n": {value}}}'
+    [record] = shaped(PARSE, printed(text))
+    assert record.body.string_value == text
+    found = attributes(record)
+    assert found["json.msg"] == "m"
+    assert isinstance(found["json.n"], type(json.loads(value)))
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "0.1", "-0.0", "1e2", "1.50", "5e-324", "0.30000000000000004", r'"\ud83e\udd80"']
+)
+def test_what_an_attribute_says_in_full_leaves_the_body_its_text(value: str) -> None:
+    """However the number or the character was written."""
+    [record] = shaped(PARSE, printed(f'{{"msg": "m", "n": {value}}}'))
+    assert record.body.string_value == "m"
+    assert attributes(record)["json.n"] == json.loads(value)
 
 
 def test_trace_ids_of_a_json_message() -> None:
@@ -210,6 +253,24 @@ def test_reads_only_what_is_whole() -> None:
 def test_levels_of_lines(line: str, level: str | None) -> None:
     """A leading level word, in the forms that loggers write."""
     assert level_of_text(line) == level
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "line", ["1" + "-" * 511, "1111" + "-" * 508, "1111" + " " * 40 + "-" * 468]
+)
+def test_lines_of_dashes_hold_nothing_up(line: str) -> None:
+    """A line that nearly has the form, again and again, costs what any other does."""
+    assert {level_of_text(f"{line}{number}") for number in range(1_000)} == {None}
+
+
+@pytest.mark.parametrize(
+    "time", ["12:00:00 ", "2024-01-01T12:00:00Z ", "[12:00:00] ", "12", "3:00 PM "]
+)
+@pytest.mark.parametrize("word", ["TRACE", "INFO", "ERROR"])
+def test_a_time_leaves_the_level_alone(time: str, word: str) -> None:
+    """Even one that ends like a word that begins with a letter of times."""
+    assert level_of_text(f"{time}{word} served") == word
 
 
 @pytest.mark.parametrize(
