@@ -52,7 +52,7 @@ def decode_items(body: bytes) -> tuple[Entry, ...]:
 
 
 def _entries(values: list[Json]) -> tuple[Entry, ...]:
-    return tuple(Entry(raw, _tick_of(raw)) for raw in values)
+    return tuple([Entry(raw, _tick_of(raw)) for raw in values])
 
 
 def _decode(body: bytes) -> Json:

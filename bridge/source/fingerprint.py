@@ -23,12 +23,15 @@ UID_BYTES: Final = 16
 _VOLATILE_LABEL: Final = "fal_user_nickname"
 _REPEATING_LABELS: Final = ("app", "message")
 _TRACEBACK: Final = "traceback"
+_unfed: Final = blake2b(digest_size=UID_BYTES)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def content_hash(entry: Entry) -> bytes:
     """The 128-bit hash of the canonical entry, equal for every read of it."""
-    return blake2b(_serialise(_canonical(entry)), digest_size=UID_BYTES).digest()
+    made = _unfed.copy()  # cheaper than a new one with its size
+    made.update(_serialise(_canonical(entry)))
+    return made.digest()
 
 
 def uid(content: bytes, ordinal: int) -> bytes:
@@ -49,7 +52,7 @@ def identify(sightings: Iterable[tuple[Entry, Tick, bytes]]) -> list[Identified]
     for entry, tick, content in sightings:
         ordinal = counts.get(content, 0)
         counts[content] = ordinal + 1
-        found.append(Identified(entry, tick, uid(content, ordinal)))
+        found.append(Identified(entry, tick, uid(content, ordinal) if ordinal else content))
     return found
 
 
