@@ -15,12 +15,14 @@ from bridge.clock import Clock
 from bridge.errors import ApiError
 from bridge.model import SECOND, Entry, Filter, Query, Tick
 from bridge.source.account import Account
-from bridge.source.trouble import Patience
+from bridge.source.trouble import Patience, may_pass
 
 SCOUT: Final = "(scout)"
 """The name under which its requests are counted."""
 
 _SETTLING: Final[Tick] = 5 * SECOND
+_REFUSED_FOR: Final = 3600.0
+"""Seconds until it asks again where the account is not shown: a 401 holds up all requests."""
 
 
 class Sleeper(Protocol):
@@ -107,7 +109,9 @@ class Scout:
             query = Query(Filter(), since, None, self._page_size)
             page = await self._account.page(SCOUT, query, troubled=bool(self._patience.tries))
         except ApiError as error:
-            return max(self._max_interval, self._patience.after(error))
+            self._seen = None
+            pause = self._patience.after(error) if may_pass(error) else _REFUSED_FOR
+            return max(self._max_interval, pause)
         self._patience.over()
         told = self._tidings.take(page.entries)
         if self._seen is not None:

@@ -12,7 +12,7 @@ import pytest
 from support.reading import T0, Server, make_entry
 from support.virtual import VirtualClock, run_virtually
 
-from bridge.errors import ApiError, ApiRefused, ApiUnavailable
+from bridge.errors import ApiError, ApiRefused, ApiUnauthorized, ApiUnavailable
 from bridge.journal.memory import MemoryJournal
 from bridge.model import SECOND, Encoded, Entry, Filter, Gap, Identified, Page, Query, Tick
 from bridge.source.account import Account
@@ -172,12 +172,16 @@ def test_a_few_apps_are_not_worth_scouting() -> None:
     assert 0 < len(crowd.scouted) <= own * 1.1
 
 
-@pytest.mark.parametrize("error", [ApiRefused("no"), ApiUnavailable("not now")])
-def test_an_api_that_does_not_show_the_account_is_asked_seldom(error: ApiError) -> None:
-    """Every app is still read when it is due, as without a scout."""
+@pytest.mark.parametrize(
+    ("error", "most"),
+    [(ApiRefused("no"), 0), (ApiUnauthorized("no", status=401), 0), (ApiUnavailable("later"), 9)],
+)
+def test_an_api_that_does_not_show_the_account_is_asked_seldom(error: ApiError, most: int) -> None:
+    """Every app is still read when it is due, as without a scout; a refusal is not tried again."""
     crowd = Crowd(100, trouble=error)
     assert crowd.play(20)[-1] < LONGEST + 5
     asked = crowd.scouted
+    assert len(asked) <= most
     assert all(later - sooner >= LONGEST for sooner, later in pairwise(asked))
 
 
