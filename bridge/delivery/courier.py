@@ -162,7 +162,7 @@ class Courier:
             uid, request = found
             send = partial(self._destination.send, request)
             answer = await self._gate.through(Sending(send, witness=True))
-            if answer is None:
+            if answer is None or answer.outcome.unsent:
                 return
             accepted = answer.outcome.verdict is Verdict.DELIVERED and not answer.outcome.refused
             if not accepted:
@@ -254,7 +254,7 @@ class Courier:
         only = self._only(trials, trial)
         step = decide(answer, lone=trial.lone, proved=proved, only=only)
         if step is Step.TAKEN:
-            if trials.taken(trial):
+            if trials.taken(trial, unsent=answer.outcome.unsent):
                 self._trust.lose()
             self._taken(trial.piece, answer.outcome)
         elif step is Step.APART:

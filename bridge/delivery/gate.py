@@ -239,11 +239,11 @@ class Gate:
         try:
             outcome = await sending.send()
         except NothingToSend:
-            # It may have been the only one on its way: another must try, or nothing ever would.
-            self._doubtful = True
-            self._changed.fire()
+            self._let_another_try()
             raise
-        if outcome.verdict is Verdict.DELIVERED:
+        if outcome.unsent:
+            self._let_another_try()
+        elif outcome.verdict is Verdict.DELIVERED:
             self._open(outcome, number, witness=sending.witness)
         elif outcome.verdict not in REFUSALS:
             if probe or not self._expected(outcome, sending):
@@ -255,6 +255,11 @@ class Gate:
             self._refusals += not sending.descent
             self._refused(outcome, probe=probe, tolerable=tolerable)
         return _Sent(outcome, number, accepted)
+
+    def _let_another_try(self) -> None:
+        """Nothing was sent by what may have been the only one on its way: or nothing ever would."""
+        self._doubtful = True
+        self._changed.fire()
 
     def _expected(self, outcome: Outcome, sending: Sending) -> bool:
         """Whether a failure is a piece's own, as was that of the request it was cut from."""

@@ -146,13 +146,15 @@ class Trials:
     def _at_an_edge(self, trial: Trial) -> bool:
         return not self._edges.isdisjoint(_ends(trial))
 
-    def taken(self, trial: Trial) -> bool:
+    def taken(self, trial: Trial, *, unsent: bool = False) -> bool:
         """A trial was accepted; whether that disproves a refusal.
 
         It does if this very piece was refused by itself, or if it is the last part of a refused
-        one and all others were accepted.
+        one and all others were accepted. Where it was ``unsent``, nothing new is known.
         """
         self._edges.update(_ends(trial))
+        if unsent:
+            return False
         self.descending, self.stuck, self._searched = True, False, True
         own = None if trial.suspicion is None else trial.suspicion.refused
         disproved = [one.disproved() for one in (trial.part_of, own) if one is not None]

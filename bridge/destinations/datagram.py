@@ -29,7 +29,7 @@ class Datagrams:
         self._dialer = dialer
         self._socket: socket.socket | None = None
 
-    async def carry(self, messages: Iterator[bytes], seconds: float) -> None:
+    async def carry(self, messages: Iterator[bytes], seconds: float) -> bool:
         """See `Carrier.carry`: until all are sent and no refusal has come back."""
         done = False
         try:
@@ -48,6 +48,7 @@ class Datagrams:
         finally:
             if not done:
                 await self.close()
+        return True
 
     async def close(self) -> None:
         """See `Carrier.close`."""
