@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -15,7 +16,7 @@ from bridge.delivery.joining import Joining
 from bridge.delivery.keeper import Keeper
 from bridge.delivery.pulse import Pulse
 from bridge.delivery.rejections import Answer, Step, decide
-from bridge.delivery.retry import Backoff
+from bridge.delivery.retry import Backoff, asked, doubling
 from bridge.delivery.selection import Selection
 from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece, letters, request_of, split
@@ -41,6 +42,8 @@ _MOST_PATIENCE: Final = 4.0
 _ALONE: Final = 2
 """A request that stood aside so often for failing, with no other to be sent, is split all the
 same. Once would not do: what else there is may have to be read first."""
+_TRIES_OF_A_LETTER: Final = 6
+"""After the first, which with waits of 1 s doubling to 32 s is a minute."""
 
 
 class Courier:
@@ -131,14 +134,24 @@ class Courier:
         return True
 
     async def _try_again(self, trial: Trial) -> Answer | None:
-        """Send a dead letter, as often as it takes."""
+        """Send a dead letter; where it fails by its own fault, some times more, the slot lent.
+
+        That may be the destination's: then it is over after a while. If others are accepted
+        meanwhile, or it is not over, the letter stays one.
+        """
         self._refresh(trial)
-        over = self._destination.too_large(trial.piece.request)
+        if over := self._destination.too_large(trial.piece.request):
+            return Answer(over)
         send = partial(self._send, trial)
-        answer = Answer(over) if over else await self._gate.through(Sending(send, telling=False))
-        while answer and answer.outcome.verdict is Verdict.RETRY and not answer.contrast:
-            again = Sending(send, since=answer.since, telling=False)
-            answer = await self._gate.through(again)
+        again = Sending(send, suspect=True, telling=False, piece=True)
+        answer = await self._gate.through(again)
+        for wait in islice(doubling(), _TRIES_OF_A_LETTER):
+            if answer is None or answer.outcome.verdict is not Verdict.RETRY or answer.contrast:
+                break
+            due = self._clock.monotonic() + max(wait, asked(answer.outcome))
+            if not await self._stand_aside(Suspicion(answer.until, doubted=False, due=due)):
+                return None
+            answer = await self._gate.through(replace(again, since=answer.since))
         return answer
 
     async def _stand_aside(self, suspicion: Suspicion) -> bool:

@@ -53,10 +53,10 @@ class Sending:
     """A request on its way: ``send`` sends it once, ``since`` is `Answer.since` as known so far.
 
     A ``suspect`` was refused and has stood aside; ``doubted`` if that was in contrast to others. Of
-    a request that is not ``telling`` a refusal says nothing about the destination. A ``piece`` is
-    one of a request that kept failing. One in ``descent`` is on the way down to a lone record: that
-    it is refused or fails is expected, says nothing new and costs no waiting. A ``witness`` was
-    accepted before and is sent for comparison.
+    a request that is not ``telling`` a refusal or its own fault says nothing about the destination.
+    A ``piece`` is one of a request that kept failing. One in ``descent`` is on the way down to a
+    lone record: that it is refused or fails is expected, says nothing new and costs no waiting. A
+    ``witness`` was accepted before and is sent for comparison.
     """
 
     send: Callable[[], Awaitable[Outcome]]
@@ -190,7 +190,7 @@ class Gate:
             since = sent.number if since is None else since
             faults += outcome.own_fault
             if faults >= sending.faults:
-                self._refusals += 1
+                self._refusals += sending.telling
                 answer = self._answer(sent, since)
                 self._at_fault(answer, sending)
                 return answer
