@@ -42,6 +42,8 @@ _MOST_PATIENCE: Final = 4.0
 _ALONE: Final = 2
 """A request that stood aside so often for failing, with no other to be sent, is split all the
 same. Once would not do: what else there is may have to be read first."""
+_LONELY: Final = 7.0
+"""Seconds that a lone record waits for another one to be accepted before a witness is sent."""
 _TRIES_OF_A_LETTER: Final = 6
 """After the first, which with waits of 1 s doubling to 32 s is a minute."""
 
@@ -149,7 +151,8 @@ class Courier:
             if answer is None or answer.outcome.verdict is not Verdict.RETRY or answer.contrast:
                 break
             due = self._clock.monotonic() + max(wait, asked(answer.outcome))
-            if not await self._stand_aside(Suspicion(answer.until, doubted=False, due=due)):
+            suspicion = Suspicion(answer.until, doubted=False, due=due, lonely=due)
+            if not await self._stand_aside(suspicion):
                 return None
             answer = await self._gate.through(replace(again, since=answer.since))
         return answer
@@ -158,7 +161,10 @@ class Courier:
         """Wait until another request has been accepted, or it is time to try this one again."""
         async with self._slots.lent():
             while self._trust.lost or not self._accepts_since(suspicion):
-                left = suspicion.due - self._clock.monotonic()
+                due = suspicion.due
+                if not self._accepts_since(suspicion):
+                    due = max(due, suspicion.lonely)
+                left = due - self._clock.monotonic()
                 if left <= 0 or self._gate.closed:
                     break
                 await self._changed.within(self._clock, left)
@@ -183,9 +189,10 @@ class Courier:
             self._emit(WitnessSent(self._name, uid, accepted))
 
     def _wants_contrast(self, trials: Trials, trial: Trial) -> bool:
-        if trial.suspicion is not None and not self._accepts_since(trial.suspicion):
+        if trial.lone and trial.suspicion and not self._accepts_since(trial.suspicion):
             return True
-        return self._gate.in_doubt and not self._descends(trials, trial)
+        fresh = trial.since is None  # and so as good a contrast itself
+        return self._gate.in_doubt and not fresh and not self._descends(trials, trial)
 
     async def _try(self, trials: Trials, trial: Trial) -> Answer | None:
         """Send one piece, within its batch's budget, unless it is known to be too large."""
@@ -277,11 +284,16 @@ class Courier:
         else:
             trial.waits = trial.waits or Backoff(self._random)
             trial.failures += answer.outcome.verdict is Verdict.RETRY
-            due = self._clock.monotonic() + trial.waits.after(answer.outcome)
-            doubted = answer.contrast or trial.doubted
+            now = self._clock.monotonic()
             rejected = answer.outcome.verdict is Verdict.REJECTED
-            refused = Refused(1) if rejected and trial.lone else None
-            trials.aside(trial, Suspicion(answer.until, doubted=doubted, due=due, refused=refused))
+            suspicion = Suspicion(
+                answer.until,
+                doubted=answer.contrast or trial.doubted,
+                due=now + trial.waits.after(answer.outcome),
+                lonely=now + _LONELY if trial.lone and self._witness.known else now,
+                refused=Refused(1) if rejected and trial.lone else None,
+            )
+            trials.aside(trial, suspicion)
 
     def _apart(self, piece: Piece, outcome: Outcome) -> Sequence[Piece]:
         """The pieces to send instead; what fails may need more time, so its pieces get it."""

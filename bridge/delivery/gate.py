@@ -30,7 +30,8 @@ _TOLERATED: Final = 8
 """Refusals in a row that taking requests apart may well come to. After more of them, the
 destination itself is in doubt."""
 _MOST_TOLERATED: Final = 64
-"""So many at most, twice as many each time that a witness has spoken for the destination."""
+"""So many at most, twice as many each time that a witness has spoken for the destination, half as
+many each time that two requests in a row were accepted."""
 _HICCUP: Final = 5.0
 """A first failure is worth a line only if the next try is at least this many seconds away."""
 
@@ -147,9 +148,9 @@ class Gate:
     def in_doubt(self) -> bool:
         """Whether so much was refused in a row that one more acceptance should be seen soon.
 
-        Asked at half of what is tolerated, since others are on their way.
+        Asked at three quarters of what is tolerated, since others are on their way.
         """
-        return 2 * self._refusals >= self._tolerated
+        return 4 * self._refusals >= 3 * self._tolerated
 
     @property
     def accepted(self) -> int:
@@ -253,6 +254,8 @@ class Gate:
             alone = unknown and accepted <= (sending.since or 0)
             tolerable = sending.descent or (self._refusals < self._tolerated and not alone)
             self._refusals += not sending.descent
+            if sending.witness:
+                self._tolerated = _TOLERATED
             self._refused(outcome, probe=probe, tolerable=tolerable)
         return _Sent(outcome, number, accepted)
 
@@ -312,7 +315,10 @@ class Gate:
         """The destination accepts; all of it, if this is to count as contrast."""
         if not outcome.refused:
             self._accepted = max(self._accepted, number)
-        self._tolerated = min(2 * self._tolerated, _MOST_TOLERATED) if witness else _TOLERATED
+        if witness:
+            self._tolerated = min(2 * self._tolerated, _MOST_TOLERATED)
+        elif not self._refusals:
+            self._tolerated = max(self._tolerated // 2, _TOLERATED)
         self._refusals = 0
         self._doubtful = False
         self._recover()

@@ -310,7 +310,7 @@ def test_a_letter_that_keeps_failing_ends_with_nothing_else_to_be_sent(in_flight
         assert rig.store.dead == {uid(1)}
 
     rig = play([8, 2], failing(FAULT, 0.1), scene, in_flight=in_flight)
-    assert [event.uid for event in rig.of(RecordDeadLettered)] == [uid(1)]
+    assert rig.of(RecordDeadLettered) == [RecordDeadLettered("backend", uid(1), FAULT.reason)]
     assert rig.backend.kept == Counter([*rig.store.uids, uid(8)])
 
 
