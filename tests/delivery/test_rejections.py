@@ -321,6 +321,26 @@ def test_dense_bad_records_are_through_within_minutes(every: int) -> None:
     assert now_of(rig) < 600  # 0.1 s for each answer
 
 
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_a_quarter_of_bad_records_does_not_hold_a_stream(in_flight: int) -> None:
+    """What comes meanwhile waits for seconds, and the request is through within two minutes."""
+    bad = set(range(4, 401, 4))
+
+    async def scene(rig: Rig) -> None:
+        for _ in range(120):
+            await asyncio.sleep(1)
+            await rig.store.fill(1)
+        await rig.all_through()
+
+    rig = play([400], poisoned(bad), scene, in_flight=in_flight, max_batches=64)
+    assert buried(rig) == bad
+    sends = [sent for sent in reversed(rig.backend.sends) if sent.answer.keeps]
+    arrived = {int(uid, 16): sent.at for sent in sends for uid in sent.uids}
+    assert max(arrived[400 + second] - second for second in range(1, 121)) < 25
+    assert max(arrived[number] for number in range(1, 401) if number not in bad) < 90
+    assert copies(rig).total() <= 20
+
+
 def test_only_bad_records_after_good_ones_do_not_hold_a_destination() -> None:
     """They need no later good one; the destination shows that it accepts what it accepted."""
     rig = play([5, 40], poisoned(set(range(6, 46))))
