@@ -347,7 +347,9 @@ class Outcome:
     success gave back. ``own_fault`` says of a RETRY that the cause may be this very request: a 500
     or 502, no answer in time, a lost connection. ``answer`` is the beginning of what the
     destination itself answered, as text for a dead letter, empty where it took all or said nothing.
-    ``progress`` says of a RETRY that some of the request was taken before it failed.
+    ``progress`` says of a RETRY that some of the request was taken before it failed. ``unsent``
+    says of a DELIVERED that nothing had to be sent for it, since all of it had been acknowledged in
+    earlier tries: no word on how the destination does now.
     """
 
     verdict: Verdict
@@ -357,3 +359,4 @@ class Outcome:
     own_fault: bool = False
     answer: str = ""
     progress: bool = False
+    unsent: bool = False

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -14,7 +15,7 @@ from bridge.delivery.gate import Gate, NothingToSend, Sending
 from bridge.delivery.joining import Joining
 from bridge.delivery.keeper import Keeper
 from bridge.delivery.rejections import Answer, Step, decide
-from bridge.delivery.retry import Backoff
+from bridge.delivery.retry import Backoff, asked, doubling
 from bridge.delivery.selection import Selection
 from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece, letters, request_of, split
@@ -41,6 +42,10 @@ _MOST_PATIENCE: Final = 4.0
 _ALONE: Final = 2
 """A request that stood aside so often for failing, with no other to be sent, is split all the
 same. Once would not do: what else there is may have to be read first."""
+_LONELY: Final = 7.0
+"""Seconds that a lone record waits for another one to be accepted before a witness is sent."""
+_TRIES_OF_A_LETTER: Final = 6
+"""After the first, which with waits of 1 s doubling to 32 s is a minute."""
 
 
 class Courier:
@@ -131,21 +136,35 @@ class Courier:
         return True
 
     async def _try_again(self, trial: Trial) -> Answer | None:
-        """Send a dead letter, as often as it takes."""
+        """Send a dead letter; where it fails by its own fault, some times more, the slot lent.
+
+        That may be the destination's: then it is over after a while. If others are accepted
+        meanwhile, or it is not over, the letter stays one.
+        """
         self._refresh(trial)
-        over = self._destination.too_large(trial.piece.request)
+        if over := self._destination.too_large(trial.piece.request):
+            return Answer(over)
         send = partial(self._send, trial)
-        answer = Answer(over) if over else await self._gate.through(Sending(send, telling=False))
-        while answer and answer.outcome.verdict is Verdict.RETRY and not answer.contrast:
-            again = Sending(send, since=answer.since, telling=False)
-            answer = await self._gate.through(again)
+        again = Sending(send, suspect=True, telling=False, piece=True)
+        answer = await self._gate.through(again)
+        for wait in islice(doubling(), _TRIES_OF_A_LETTER):
+            if answer is None or answer.outcome.verdict is not Verdict.RETRY or answer.contrast:
+                break
+            due = self._clock.monotonic() + max(wait, asked(answer.outcome))
+            suspicion = Suspicion(answer.until, doubted=False, due=due, lonely=due)
+            if not await self._stand_aside(suspicion):
+                return None
+            answer = await self._gate.through(replace(again, since=answer.since))
         return answer
 
     async def _stand_aside(self, suspicion: Suspicion) -> bool:
         """Wait until another request has been accepted, or it is time to try this one again."""
         async with self._slots.lent():
             while self._trust.lost or not self._accepts_since(suspicion):
-                left = suspicion.due - self._clock.monotonic()
+                due = suspicion.due
+                if not self._accepts_since(suspicion):
+                    due = max(due, suspicion.lonely)
+                left = due - self._clock.monotonic()
                 if left <= 0 or self._gate.closed:
                     break
                 await self._changed.within(self._clock, left)
@@ -162,7 +181,7 @@ class Courier:
             uid, request = found
             send = partial(self._destination.send, request)
             answer = await self._gate.through(Sending(send, witness=True))
-            if answer is None:
+            if answer is None or answer.outcome.unsent:
                 return
             accepted = answer.outcome.verdict is Verdict.DELIVERED and not answer.outcome.refused
             if not accepted:
@@ -170,9 +189,10 @@ class Courier:
             self._emit(WitnessSent(self._name, uid, accepted))
 
     def _wants_contrast(self, trials: Trials, trial: Trial) -> bool:
-        if trial.suspicion is not None and not self._accepts_since(trial.suspicion):
+        if trial.lone and trial.suspicion and not self._accepts_since(trial.suspicion):
             return True
-        return self._gate.in_doubt and not self._descends(trials, trial)
+        fresh = trial.since is None  # and so as good a contrast itself
+        return self._gate.in_doubt and not fresh and not self._descends(trials, trial)
 
     async def _try(self, trials: Trials, trial: Trial) -> Answer | None:
         """Send one piece, within its batch's budget, unless it is known to be too large."""
@@ -254,7 +274,7 @@ class Courier:
         only = self._only(trials, trial)
         step = decide(answer, lone=trial.lone, proved=proved, only=only)
         if step is Step.TAKEN:
-            if trials.taken(trial):
+            if trials.taken(trial, unsent=answer.outcome.unsent):
                 self._trust.lose()
             self._taken(trial.piece, answer.outcome)
         elif step is Step.APART:
@@ -264,11 +284,16 @@ class Courier:
         else:
             trial.waits = trial.waits or Backoff(self._random)
             trial.failures += answer.outcome.verdict is Verdict.RETRY
-            due = self._clock.monotonic() + trial.waits.after(answer.outcome)
-            doubted = answer.contrast or trial.doubted
+            now = self._clock.monotonic()
             rejected = answer.outcome.verdict is Verdict.REJECTED
-            refused = Refused(1) if rejected and trial.lone else None
-            trials.aside(trial, Suspicion(answer.until, doubted=doubted, due=due, refused=refused))
+            suspicion = Suspicion(
+                answer.until,
+                doubted=answer.contrast or trial.doubted,
+                due=now + trial.waits.after(answer.outcome),
+                lonely=now + _LONELY if trial.lone and self._witness.known else now,
+                refused=Refused(1) if rejected and trial.lone else None,
+            )
+            trials.aside(trial, suspicion)
 
     def _apart(self, piece: Piece, outcome: Outcome) -> Sequence[Piece]:
         """The pieces to send instead; what fails may need more time, so its pieces get it."""

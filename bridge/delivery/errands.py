@@ -19,6 +19,9 @@ from bridge.telemetry.delivering import WishesNotRead
 
 EVERY: Final = 5.0
 """Seconds from one look to the next."""
+_LETTERS: Final = 4
+"""Dead letters under way at a time, those that stand aside among them: more of them would stand
+in line for a slot ahead of what is new."""
 
 
 class Errands:
@@ -52,6 +55,7 @@ class Errands:
         self._courier = courier
         self._insistent = insistent
         self._under_way = 0
+        self._sending = 0
         self.looked = asyncio.Event()
 
     async def run(self, sending: asyncio.TaskGroup) -> None:
@@ -69,17 +73,19 @@ class Errands:
         self, letters: tuple[DeadLetter, ...], sending: asyncio.TaskGroup
     ) -> None:
         for letter in letters:
-            while not self._slots.free and not self._gate.closed:
+            while not self._gate.closed and not (self._slots.free and self._sending < _LETTERS):
                 await self._changed.wait()
             if self._gate.closed:
                 return
             self._slots.take()
+            self._sending += 1
             sending.create_task(self._replay(letter))
 
     async def _replay(self, letter: DeadLetter) -> None:
         try:
             answered = await self._courier.replay(letter)
         finally:
+            self._sending -= 1
             self._slots.give()
         noted = self._keeper.noted
         while answered and not self._keeper.has_stored(noted) and not self._gate.closed:

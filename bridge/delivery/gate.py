@@ -30,7 +30,8 @@ _TOLERATED: Final = 8
 """Refusals in a row that taking requests apart may well come to. After more of them, the
 destination itself is in doubt."""
 _MOST_TOLERATED: Final = 64
-"""So many at most, twice as many each time that a witness has spoken for the destination."""
+"""So many at most, twice as many each time that a witness has spoken for the destination, half as
+many each time that two requests in a row were accepted."""
 _HICCUP: Final = 5.0
 """A first failure is worth a line only if the next try is at least this many seconds away."""
 
@@ -53,10 +54,10 @@ class Sending:
     """A request on its way: ``send`` sends it once, ``since`` is `Answer.since` as known so far.
 
     A ``suspect`` was refused and has stood aside; ``doubted`` if that was in contrast to others. Of
-    a request that is not ``telling`` a refusal says nothing about the destination. A ``piece`` is
-    one of a request that kept failing. One in ``descent`` is on the way down to a lone record: that
-    it is refused or fails is expected, says nothing new and costs no waiting. A ``witness`` was
-    accepted before and is sent for comparison.
+    a request that is not ``telling`` a refusal or its own fault says nothing about the destination.
+    A ``piece`` is one of a request that kept failing. One in ``descent`` is on the way down to a
+    lone record: that it is refused or fails is expected, says nothing new and costs no waiting. A
+    ``witness`` was accepted before and is sent for comparison.
     """
 
     send: Callable[[], Awaitable[Outcome]]
@@ -152,9 +153,9 @@ class Gate:
     def in_doubt(self) -> bool:
         """Whether so much was refused in a row that one more acceptance should be seen soon.
 
-        Asked at half of what is tolerated, since others are on their way.
+        Asked at three quarters of what is tolerated, since others are on their way.
         """
-        return 2 * self._refusals >= self._tolerated
+        return 4 * self._refusals >= 3 * self._tolerated
 
     @property
     def accepted(self) -> int:
@@ -195,7 +196,7 @@ class Gate:
             since = sent.number if since is None else since
             faults += outcome.own_fault
             if faults >= sending.faults:
-                self._refusals += 1
+                self._refusals += sending.telling
                 answer = self._answer(sent, since)
                 self._at_fault(answer, sending)
                 return answer
@@ -244,11 +245,11 @@ class Gate:
         try:
             outcome = await sending.send()
         except NothingToSend:
-            # It may have been the only one on its way: another must try, or nothing ever would.
-            self._doubtful = True
-            self._changed.fire()
+            self._let_another_try()
             raise
-        if outcome.verdict is Verdict.DELIVERED:
+        if outcome.unsent:
+            self._let_another_try()
+        elif outcome.verdict is Verdict.DELIVERED:
             self._open(outcome, number, witness=sending.witness)
         elif outcome.verdict not in REFUSALS:
             if probe or not self._expected(outcome, sending):
@@ -258,8 +259,15 @@ class Gate:
             alone = unknown and accepted <= (sending.since or 0)
             tolerable = sending.descent or (self._refusals < self._tolerated and not alone)
             self._refusals += not sending.descent
+            if sending.witness:
+                self._tolerated = _TOLERATED
             self._refused(outcome, probe=probe, tolerable=tolerable)
         return _Sent(outcome, number, accepted)
+
+    def _let_another_try(self) -> None:
+        """Nothing was sent by what may have been the only one on its way: or nothing ever would."""
+        self._doubtful = True
+        self._changed.fire()
 
     def _expected(self, outcome: Outcome, sending: Sending) -> bool:
         """Whether a failure is a piece's own, as was that of the request it was cut from."""
@@ -312,7 +320,10 @@ class Gate:
         """The destination accepts; all of it, if this is to count as contrast."""
         if not outcome.refused:
             self._accepted = max(self._accepted, number)
-        self._tolerated = min(2 * self._tolerated, _MOST_TOLERATED) if witness else _TOLERATED
+        if witness:
+            self._tolerated = min(2 * self._tolerated, _MOST_TOLERATED)
+        elif not self._refusals:
+            self._tolerated = max(self._tolerated // 2, _TOLERATED)
         self._refusals = 0
         self._doubtful = False
         self._recover()

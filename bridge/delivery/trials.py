@@ -14,6 +14,8 @@ from bridge.model import Batch, Verdict
 
 REQUESTS: Final = 64
 """Requests that a batch may cost before it has to wait."""
+_SPARE: Final = 16
+"""So many records at most are kept to the end, to be accepted after all that is refused."""
 
 
 @dataclass(slots=True)
@@ -50,13 +52,15 @@ class Budget:
 class Suspicion:
     """A piece that stands aside, until it is ``due`` on the monotonic clock or others are accepted.
 
-    ``until`` is `Answer.until` of its last refusal, ``doubted`` whether one came in contrast,
-    ``refused`` what an acceptance would disprove.
+    While none are, a lone record is left until ``lonely`` at least. ``until`` is `Answer.until` of
+    its last refusal, ``doubted`` whether one came in contrast, ``refused`` what an acceptance would
+    disprove.
     """
 
     until: int
     doubted: bool
     due: float
+    lonely: float
     refused: Refused | None = None
 
 
@@ -98,6 +102,11 @@ class Trial:
         return self.piece.request.records == 1
 
     @property
+    def implied(self) -> bool:
+        """Whether it is what is left of a refused piece, so that it will be refused too."""
+        return self.part_of is not None and self.part_of.left == 1
+
+    @property
     def doubted(self) -> bool:
         """Whether it was refused although others were accepted."""
         return self.suspicion is not None and self.suspicion.doubted
@@ -109,7 +118,8 @@ class Trials:
     A request is taken apart first half first, down to a lone record or to one that is accepted.
     From then on every other piece is the largest one, since bad records may be few, or all in one
     stretch. Between those go the smallest, since they may be everywhere; of these first what lies
-    next to what was accepted, since a stretch has ends.
+    next to what was accepted, since a stretch has ends. A small one that is likely good is kept to
+    the end: accepted after all that was refused, it is the contrast to it.
 
     ``descending``: on the way to a lone record, with none refused since the last acceptance.
     ``in_order``: they were too large, and go first half first. ``stuck``: something stands aside,
@@ -121,6 +131,7 @@ class Trials:
         self._fresh = deque([Trial(whole, Budget())])
         self._aside: deque[Trial] = deque()
         self._edges: set[int] = set()
+        self._bad_edges: set[int] = set()
         self.in_order = False
         self._searched = False
         self._largest = True
@@ -134,25 +145,37 @@ class Trials:
             return self._aside.popleft() if self._aside else None
         if self.in_order or not self._searched:
             return self._fresh.popleft()
+        spare = self._spare()
+        pieces = [trial for trial in self._fresh if trial is not spare] or self._fresh
         self._largest = not self._largest
         if self._largest:
-            trial = max(self._fresh, key=_records)
+            trial = max(pieces, key=_records)
         else:
-            near = list(filter(self._at_an_edge, self._fresh))
-            trial = min(near or self._fresh, key=_records)
+            near = list(filter(self._at_an_edge, pieces))
+            trial = min(near or pieces, key=_records)
         self._fresh.remove(trial)
         return trial
+
+    def _spare(self) -> Trial | None:
+        """A small piece that is likely good: not beside a bad record, nor known to hold one."""
+        small = (t for t in self._fresh if _records(t) <= _SPARE and not t.implied)
+        return max(small, key=lambda t: (not self._beside_bad(t), _records(t)), default=None)
+
+    def _beside_bad(self, trial: Trial) -> bool:
+        return not self._bad_edges.isdisjoint(_ends(trial))
 
     def _at_an_edge(self, trial: Trial) -> bool:
         return not self._edges.isdisjoint(_ends(trial))
 
-    def taken(self, trial: Trial) -> bool:
+    def taken(self, trial: Trial, *, unsent: bool = False) -> bool:
         """A trial was accepted; whether that disproves a refusal.
 
         It does if this very piece was refused by itself, or if it is the last part of a refused
-        one and all others were accepted.
+        one and all others were accepted. Where it was ``unsent``, nothing new is known.
         """
         self._edges.update(_ends(trial))
+        if unsent:
+            return False
         self.descending, self.stuck, self._searched = True, False, True
         own = None if trial.suspicion is None else trial.suspicion.refused
         disproved = [one.disproved() for one in (trial.part_of, own) if one is not None]
@@ -184,6 +207,8 @@ class Trials:
         trial.suspicion, trial.since = suspicion, suspicion.until
         self.descending, self.stuck = False, True
         self._searched = self._searched or trial.lone
+        if trial.lone:
+            self._bad_edges.update(_ends(trial))
         self._aside.append(trial)
 
 

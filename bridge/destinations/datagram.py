@@ -30,7 +30,7 @@ class Datagrams:
         self._dialer = dialer
         self._socket: socket.socket | None = None
 
-    async def carry(self, messages: Iterator[bytes], seconds: float) -> None:
+    async def carry(self, messages: Iterator[bytes], seconds: float) -> bool:
         """See `Carrier.carry`: until all are sent and no refusal has come back."""
         done = False
         try:
@@ -49,6 +49,7 @@ class Datagrams:
         finally:
             if not done:
                 await self.close()
+        return True
 
     async def close(self) -> None:
         """See `Carrier.close`."""

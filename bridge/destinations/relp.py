@@ -49,8 +49,9 @@ class Relp:
         self._session: _Session | None = None
         self._acknowledged: dict[bytes, None] = {}
         self._went_on = False
+        self._said = False
 
-    async def carry(self, messages: Iterator[bytes], seconds: float) -> None:
+    async def carry(self, messages: Iterator[bytes], seconds: float) -> bool:
         """See `Carrier.carry`: until every message was acknowledged.
 
         A refused message does not keep the others from being sent. ``seconds`` is how long an
@@ -58,7 +59,7 @@ class Relp:
         """
         keys: list[bytes] = []
         whole = False
-        self._went_on = False
+        self._went_on = self._said = False
         try:
             session = await self._opened(seconds)
             await self._exchange(session, _keyed(messages, keys), seconds)
@@ -75,6 +76,7 @@ class Relp:
             raise refused.after(progress=self._went_on)
         for key in keys:
             self._acknowledged.pop(key, None)
+        return self._said
 
     async def close(self) -> None:
         """See `Carrier.close`."""
@@ -97,6 +99,7 @@ class Relp:
                 for key, message in messages:
                     if key in self._acknowledged:
                         continue
+                    self._said = True
                     await session.say("syslog", message, key)
                     while session.has_news or len(session.waiting) >= self._window:
                         await self._progress(session)

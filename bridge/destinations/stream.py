@@ -29,7 +29,7 @@ class Stream:
         self._framing = framing
         self._link: Link | None = None
 
-    async def carry(self, messages: Iterator[bytes], seconds: float) -> None:
+    async def carry(self, messages: Iterator[bytes], seconds: float) -> bool:
         """See `Carrier.carry`: until the other machine has taken all and the connection lives.
 
         After any failure the connection is given up: where it broke off, nobody knows.
@@ -49,6 +49,7 @@ class Stream:
         finally:
             if not done:
                 self._abandon()
+        return True
 
     async def close(self) -> None:
         """See `Carrier.close`."""

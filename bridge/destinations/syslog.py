@@ -21,8 +21,10 @@ from bridge.payload import Request
 class Carrier(Protocol):
     """One way to carry messages; used by one task at a time."""
 
-    async def carry(self, messages: Iterator[bytes], seconds: float) -> None:
+    async def carry(self, messages: Iterator[bytes], seconds: float) -> bool:
         """Return once all of them are with the receiver, as far as the protocol can tell.
+
+        False if there was nothing to be sent, since it had acknowledged all of them before.
 
         Raises:
             Failed: they are not.
@@ -124,7 +126,7 @@ class Syslog:
     async def _carried(self, carried: Iterator[bytes], seconds: float) -> Outcome:
         async with self._turn:
             try:
-                await self._carrier.carry(carried, seconds)
+                sent = await self._carrier.carry(carried, seconds)
             except Failed as failed:
                 return failed.outcome
-        return Outcome(Verdict.DELIVERED)
+        return Outcome(Verdict.DELIVERED, unsent=not sent)

@@ -118,7 +118,7 @@ RECORDS_DELIVERED: Final = Metric(
     "records_delivered_total",
     Kind.COUNTER,
     ("destination",),
-    "Log records that the destination has accepted.",
+    "Log records that the destination has accepted, without the copies sent for comparison.",
 )
 BACKLOG_RECORDS: Final = Metric(
     "backlog_records",

@@ -83,7 +83,10 @@ def test_it_passes_everything_on() -> None:
 
 
 def test_every_send_is_counted_with_what_its_batches_waited() -> None:
-    """From the journal to the answer; a piece of a batch knows no such time, a failure has none."""
+    """From the journal to the answer; a piece of a batch knows no such time, a failure has none.
+
+    Nor does a copy that is sent for comparison, which is such a piece.
+    """
     meter = Noted()
 
     async def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
@@ -254,6 +255,79 @@ def test_a_replay_waits_out_an_outage() -> None:
     rig = play([3], decide, scene)
     assert rig.store.dead == set()
     assert dict(rig.backend.kept) == {uid(1): 2, uid(2): 2, uid(3): 1}
+
+
+def failing(outcome: Outcome, seconds: float, until: float = 1e9) -> Callable[[Request], Answer]:
+    """A backend that fails for each of the first seven records alone, until it is mended."""
+
+    def decide(request: Request) -> Answer:
+        numbers = [int(uid, 16) for uid in uids_of(request.raw)]
+        hit = len(numbers) == 1 and numbers[0] < 8
+        mended = asyncio.get_running_loop().time() >= until
+        return refusing(outcome, seconds) if hit and not mended else Answer()
+
+    return decide
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+@pytest.mark.parametrize("seconds", [0.1, 10])
+def test_letters_that_keep_failing_do_not_hold_the_destination(
+    in_flight: int, seconds: float
+) -> None:
+    """They lend their slots; what comes meanwhile is delivered, and they end as letters again."""
+
+    async def scene(rig: Rig) -> None:
+        with_letters(rig, range(1, 8))
+        for _ in range(300):
+            await asyncio.sleep(1)
+            await rig.store.fill(1)
+            behind = max(rig.store.promised) - rig.forwarder.state.cursor
+            assert behind <= 5 + 5 * seconds
+        assert rig.store.wished == set()
+        await asyncio.sleep(60)
+        assert rig.forwarder.state.cursor == max(rig.store.promised)
+
+    rig = play([8, 2], failing(FAULT, seconds), scene, in_flight=in_flight, max_batches=64)
+    assert rig.store.dead == {uid(n) for n in range(1, 8)}
+    assert {letter.reason for letter in rig.store.contents.dead_letters.values()} == {FAULT.reason}
+    assert rig.forwarder.state.trouble is None
+    assert dict(rig.backend.kept) == dict.fromkeys(rig.store.uids, 1)
+    assert sum(len(sent.uids) == 1 for sent in rig.backend.sends) < 300 + 7 * 4
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_a_letter_that_keeps_failing_ends_with_nothing_else_to_be_sent(in_flight: int) -> None:
+    """After about a minute, without a copy of anything, and the destination is not in trouble."""
+
+    async def scene(rig: Rig) -> None:
+        with_letters(rig, {1, 8})
+        rig.store.wished = {uid(1)}
+        await asyncio.sleep(120)
+        assert rig.store.wished == set()
+        assert rig.forwarder.state.trouble is None
+        rig.store.wished = {uid(8)}
+        await asyncio.sleep(10)
+        assert rig.store.dead == {uid(1)}
+
+    rig = play([8, 2], failing(FAULT, 0.1), scene, in_flight=in_flight)
+    assert rig.of(RecordDeadLettered) == [RecordDeadLettered("backend", uid(1), FAULT.reason)]
+    assert rig.backend.kept == Counter([*rig.store.uids, uid(8)])
+
+
+def test_a_replay_waits_out_half_a_minute_of_failures() -> None:
+    """A gateway without its backend answers 502: that need not be the letter's own."""
+
+    async def scene(rig: Rig) -> None:
+        with_letters(rig, range(1, 8))
+        wished, rig.store.wished = rig.store.wished, set()
+        await rig.all_through()
+        rig.store.wished = wished
+        await asyncio.sleep(200)
+        assert rig.store.dead == set()
+
+    rig = play([8, 2], failing(FAULT, 0.1, until=35), scene)
+    assert not rig.of(RecordDeadLettered)
+    assert rig.forwarder.state.trouble is None
 
 
 def test_a_replay_that_is_not_stored_yet_is_not_sent_again() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from bridge.model import Outcome, Verdict
 from bridge.payload import Request, halves
 
 DELIVERED = Outcome(Verdict.DELIVERED)
+UNSENT = Outcome(Verdict.DELIVERED, unsent=True)
 FRAMES = st.builds(
     Frame,
     st.integers(0, LAST_NUMBER),
@@ -278,13 +280,31 @@ def test_a_refused_message_holds_no_other() -> None:
         assert outcome.verdict is Verdict.RETRY
         assert outcome.own_fault
         assert outcome.reason.endswith("refuses a message: 500 no")
-        for half in halves(sent):
-            assert await to.send(half) == DELIVERED
+        for half, unsent in zip(halves(sent), (False, True), strict=True):
+            assert await to.send(half) == replace(DELIVERED, unsent=unsent)
 
     play(receiver, scene)
     assert sorted(uids(receiver.taken)) == HUNDRED
     assert uids(receiver.seen)[100:] == ["u42"]
     assert receiver.sessions == 1
+
+
+def test_what_had_been_acknowledged_says_nothing_of_now() -> None:
+    """A request of which nothing is left to be sent is told from one that was answered."""
+    receiver = Receiver(lambda n: Reply.ACK if n < 3 else Reply.REFUSE)
+
+    async def scene(to: Syslog) -> None:
+        sent = request(*HUNDRED[:6])
+        assert (await to.send(sent)).verdict is Verdict.RETRY
+        accepted, refused = halves(sent)
+        assert await to.send(accepted) == UNSENT
+        assert (await to.send(refused)).verdict is Verdict.RETRY
+        receiver.decide = lambda _: Reply.ACK
+        assert await to.send(accepted) == DELIVERED  # sent once more, it is an answer
+        assert await to.send(refused) == DELIVERED
+
+    play(receiver, scene)
+    assert len(receiver.seen) == 6 + 3 + 3 + 3
 
 
 def test_equal_messages_are_told_apart() -> None:
