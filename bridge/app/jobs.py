@@ -6,8 +6,8 @@ from bridge.model import Backfill, Json
 from bridge.timestamps import format_tick
 
 
-def job_json(job: Backfill) -> Json:
-    """What the journal tells of a job."""
+def job_json(job: Backfill, *, words: bool = True) -> Json:
+    """What the journal tells of a job; without ``words`` not what fal said of what holds it."""
     return {
         "backfill": job.name,
         "state": job.state.value,
@@ -25,7 +25,7 @@ def job_json(job: Backfill) -> Json:
                 "added": app.added,
                 "known": app.known,
                 "gaps": app.gaps,
-                "note": app.note or None,
+                "note": (app.note or None) if words else None,
             }
             for app in job.apps
         ],

@@ -135,7 +135,9 @@ class Oversight:
             JournalUnusable: the journal cannot be read.
         """
         async with self._showing:
-            return as_json(await asyncio.to_thread(status, self._config, self._clock))
+            found = await asyncio.to_thread(status, self._config, self._clock)
+        # Without a token anybody may ask, and fal's own words may quote a log line.
+        return as_json(found, words=self._config.admin.token is not None)
 
     async def overview(self) -> Json:
         """See `View.overview`."""

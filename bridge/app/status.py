@@ -78,8 +78,11 @@ def _app_status(ledger: Ledger, standing: AppStanding) -> AppStatus:
     return AppStatus(standing, ledger.lateness(name), ledger.gaps(name))
 
 
-def as_json(status: Status) -> Json:
-    """The status as one document; times are ISO 8601, UTC, ages in seconds, sizes in bytes."""
+def as_json(status: Status, *, words: bool = True) -> Json:
+    """The status as one document; times are ISO 8601, UTC, ages in seconds, sizes in bytes.
+
+    Without ``words`` nothing is in it that a server said.
+    """
     return {
         "time": format_tick(status.now),
         "journal": {
@@ -92,7 +95,7 @@ def as_json(status: Status) -> Json:
         },
         "apps": [_app_json(status, app) for app in status.apps],
         "destinations": destinations_json(status),
-        "backfills": [job_json(job) for job in status.backfills],
+        "backfills": [job_json(job, words=words) for job in status.backfills],
     }
 
 

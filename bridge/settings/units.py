@@ -132,6 +132,8 @@ class StartAt:
 
 Start: TypeAlias = StartBack | StartAt
 
+_FARTHEST_BACK: Final = 36_525 * 86_400.0
+
 
 def parse_start(value: object) -> Start:
     """A starting point: ``now``, a duration back, or an ISO 8601 date or time, naive meaning UTC.
@@ -145,9 +147,13 @@ def parse_start(value: object) -> Start:
     if text == "now":
         return StartBack(0)
     try:
-        return StartBack(parse_duration(text))
+        back = parse_duration(text)
     except ValueError:
         pass
+    else:
+        if back > _FARTHEST_BACK:
+            raise ValueError("goes back more than a hundred years: is the unit right?")
+        return StartBack(back)
     tick = parse_tick(f"{text}T00:00:00" if _DATE.match(text) else text)
     if tick is None:
         raise ValueError(

@@ -221,3 +221,12 @@ def test_a_collector_keeps_nothing_and_changes_nothing(name: str) -> None:
     assert variables <= set(re.findall(r"\$\{env:(\w+)\}", text))
     auth = exporter.get("auth", {}).get("authenticator")
     assert auth is None or auth in config["extensions"]
+
+
+def test_a_backfill_is_a_stream_of_its_own_at_loki() -> None:
+    """What a backfill's records differ in is among the labels that Loki's configuration sets."""
+    receiving = yaml.safe_load((RECEIVING / "loki.yaml").read_text())
+    attributes = receiving["limits_config"]["otlp_config"]["resource_attributes"]
+    (labels,) = attributes["attributes_config"]
+    assert labels["action"] == "index_label"
+    assert "service.instance.id" in labels["attributes"]

@@ -145,6 +145,14 @@ def test_what_is_no_start(written: object) -> None:
         parse_start(written)
 
 
+@pytest.mark.parametrize("written", ["36526d", "200000000d", "9999999999h"])
+def test_a_start_before_all_logs_is_a_slip(written: str) -> None:
+    """It would be no time that anything can store."""
+    with pytest.raises(ValueError, match="is the unit right"):
+        parse_start(written)
+    assert parse_start("36525d").resolve(NOW) < 0
+
+
 @given(
     st.one_of(
         st.integers(EARLIEST, LATEST).map(StartAt),

@@ -27,6 +27,11 @@ const $ = (id) => document.getElementById(id);
 
 /* ---- Small things ------------------------------------------------------------------------- */
 
+/* A name may be any word, also one that every object knows: constructor, toString. */
+function known(told, name) {
+  return Object.hasOwn(told, name) ? told[name] : undefined;
+}
+
 function make(tag, { text, className, ...attributes } = {}, ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -353,7 +358,7 @@ function showApps(apps) {
     const samples = past.apps[app.app] ?? { lag: [], rate: [] };
     showChart(behind, samples.lag, span, "Behind");
     showChart(flow, samples.rate, rate, "Entries read");
-    showProblem(bodies[n], problems.apps[app.app], ["warning", "failure"].includes(app.level));
+    showProblem(bodies[n], known(problems.apps, app.app), ["warning", "failure"].includes(app.level));
   });
 }
 
@@ -374,7 +379,7 @@ function showDestinations(destinations) {
     const samples = past.destinations[one.destination] ?? { age: [], rate: [] };
     showChart(behind, samples.age, span, "Behind");
     showChart(flow, samples.rate, rate, "Entries delivered");
-    showProblem(bodies[n], problems.destinations[one.destination], ["warning", "failure"].includes(one.level));
+    showProblem(bodies[n], known(problems.destinations, one.destination), ["warning", "failure"].includes(one.level));
   });
 }
 
