@@ -147,7 +147,19 @@ def test_what_comes_by_variables_is_enough(
         ("config.destinations.1.headers", {"dd-api-key": "s3cret"}),
         ("config.destinations.1.headers", {"x-honeycomb-team": "s3cret"}),
         ("config.destinations.1.endpoint", "https://me:s3cret@example.com"),
+        ("config.destinations.1.endpoint", "HTTPS://me:s3cret@example.com"),
+        ("config.destinations.1.endpoint", "me:s3cret@example.com:4317"),
+        ("config.destinations.1.logs_endpoint", "https://example.com/v?a=b&api_key=s3cret"),
+        ("config.destinations.1.logs_endpoint", "https://example.com/v?token=${env:A:-s3cret}"),
+        ("config.destinations.1.logs_endpoint", "https://example.com/v?DD-API-KEY=s3cret#x"),
         ("extraEnv.0", {"name": "OTEL_EXPORTER_OTLP_HEADERS", "value": "a=s3cret"}),
+        ("extraEnv.0", {"name": "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "value": "a=s3cret"}),
+        ("extraEnv.0", {"name": "HTTPS_PROXY", "value": "http://me:s3cret@proxy:3128"}),
+        ("extraEnv.0", {"name": "all_proxy", "value": "me:s3cret@proxy:3128"}),
+        ("extraEnv.0", {"name": "MY_TOKEN", "value": "s3cret"}),
+        ("extraEnv.0", {"name": "MY_API_KEY", "value": "s3cret"}),
+        ("extraEnv.0", {"name": "MY_SECRET", "value": "s3cret"}),
+        ("extraEnv.0", {"name": "db_password", "value": "s3cret"}),
         ("extraEnv.0", {"name": "BRIDGE_ADMIN__TOKEN", "value": "s3cret"}),
     ],
 )
@@ -179,6 +191,40 @@ def test_secrets_are_refused(render: Render, values: Values, place: str, value: 
 def test_placeholders_pass(render: Render, values: Values, place: str, value: object) -> None:
     """A placeholder without a default is no secret, and some headers never are."""
     assert render(changed(values, place, value))
+
+
+@pytest.mark.parametrize(
+    "logs_endpoint",
+    [
+        "https://example.com/v?api_key=${env:K}&dataset=fal",
+        "https://example.com/v?partition_key=app&tokens=1&api_key=",
+        "https://example.com/@team/v1?to=me@example.com",
+    ],
+)
+def test_ordinary_addresses_pass(render: Render, values: Values, logs_endpoint: str) -> None:
+    """A query or a path is no secret of itself."""
+    destination = {"name": "x", "type": "otlp", "logs_endpoint": logs_endpoint}
+    assert render(changed(values, "config.destinations.1", destination))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "http://proxy:3128"),
+        ("HTTPS_PROXY", "http://$(PROXY_USER):$(PROXY_PASSWORD)@proxy:3128"),
+        ("VENDOR_TOKEN", "$(OTHER)"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer $(OTHER)"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/certs/tls.key"),
+        ("TLS_PRIVATE_KEY", "/certs/tls.key"),
+        ("BRIDGE_FAL__KEY_FILE", "/secrets/fal"),
+        ("PARTITION_KEY", "app"),
+        ("MAX_TOKENS", "5"),
+        ("USE_TOKEN", "true"),
+    ],
+)
+def test_ordinary_variables_pass(render: Render, values: Values, name: str, value: str) -> None:
+    """So do a file's path, a reference to another variable, and names that only resemble."""
+    assert render(changed(values, "extraEnv", [{"name": name, "value": value}]))
 
 
 @pytest.mark.parametrize("path", _CONFIGS, ids=lambda path: path.stem)
