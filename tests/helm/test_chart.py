@@ -296,6 +296,26 @@ _NAMES = {("UDP", 53), ("TCP", 53)}
             {"name": "s", "type": "syslog", "endpoint": "tls://logs"},
             {("TCP", 443), ("TCP", 6514)},
         ),
+        ("config.destinations.0.endpoint", "HTTP://c:4318", {("TCP", 443), ("TCP", 4318)}),
+        ("config.destinations.0.endpoint", "HTTP://c", {("TCP", 443), ("TCP", 80)}),
+        (
+            "config.destinations.0",
+            {"name": "s", "type": "syslog", "endpoint": "RELP://logs:2514"},
+            {("TCP", 443), ("TCP", 2514)},
+        ),
+        (
+            "config.destinations.0",
+            {"name": "s", "type": "syslog", "endpoint": "UDP://logs"},
+            {("TCP", 443), ("UDP", 514)},
+        ),
+        (
+            "extraEnv",
+            [
+                {"name": "BRIDGE_TELEMETRY__ENDPOINT", "value": "http://t:4319"},
+                {"name": "BRIDGE_FAL__BASE_URL", "value": "http://fal:8080"},
+            ],
+            {("TCP", n) for n in (443, 4318, 4319, 8080)},
+        ),
         (
             "extraEnv",
             [{"name": "https_proxy", "value": "http://p:3128"}, {"name": "VENDOR_TOKEN"}],

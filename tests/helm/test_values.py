@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.chart import CHART, changed, config_names, example
+from support.chart import CHART, changed, config_names, example, pod_names
 
 Values = dict[str, Any]
 Render = Callable[[Values], list[dict[str, Any]]]
@@ -53,6 +53,18 @@ def test_misspelt_value_is_named(render: Render, values: Values, place: str) -> 
         "replicaCount",
         "extraEnv.0.valuefrom",
         "extraEnv.0.valueFrom.secretRef",
+        "extraEnv.0.valueFrom.secretKeyRef.nme",
+        "extraEnvFrom.0.secretRef.nme",
+        "tolerations.0.kee",
+        "affinity.nodeAffinity.requiredDuring",
+        "topologySpreadConstraints.0.maxSkw",
+        "extraVolumes.0.secrt",
+        "extraVolumes.1.secret.secretNam",
+        "extraVolumeMounts.0.mountPth",
+        "initContainers.0.imag",
+        "extraContainers.0.livenessProbe.httpGet.prt",
+        "networkPolicy.from.0.podSelector.matchLabel",
+        "networkPolicy.extraEgress.0.ports.0.prt",
         "config.destination",
         "config.apps.0.appid",
         "config.apps.0.shape.drop.0.mesage",
@@ -62,12 +74,98 @@ def test_misspelt_value_is_named(render: Render, values: Values, place: str) -> 
         "config.destinations.0.facility",
     ],
 )
-def test_what_is_not_known_is_named(render: Render, values: Values, place: str) -> None:
-    """So is what never was a value, and within `config` what the bridge itself does not know."""
+def test_what_is_not_known_is_named(render: Render, place: str) -> None:
+    """So is what never was a value, and what the bridge or Kubernetes does not know."""
+    values = example("everything")
     values["config"]["apps"][0]["shape"] = {"drop": [{"message": "x"}]}
     with pytest.raises(Exception, match="additional properties") as caught:
         render(changed(values, place, "anything"))
     assert f"'{place.rpartition('.')[2]}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("resources.limits", {"nvidia.com/gpu": 1, "ephemeral-storage": "1Gi"}),
+        ("resources.requests", {"hugepages-2Mi": "4Mi"}),
+        (
+            "tolerations.0",
+            {"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 1},
+        ),
+        (
+            "affinity",
+            {
+                "nodeAffinity": None,
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 1,
+                            "podAffinityTerm": {
+                                "topologyKey": "kubernetes.io/hostname",
+                                "labelSelector": {"matchLabels": {"any.example.com/key": "x"}},
+                            },
+                        }
+                    ]
+                },
+            },
+        ),
+        (
+            "extraVolumes.0",
+            {
+                "name": "scratch",
+                "ephemeral": {
+                    "volumeClaimTemplate": {
+                        "metadata": {"labels": {"any": "x"}},
+                        "spec": {
+                            "accessModes": ["ReadWriteOnce"],
+                            "resources": {"requests": {"storage": "1Gi"}},
+                        },
+                    }
+                },
+            },
+        ),
+        (
+            "extraVolumes.0",
+            {"name": "x", "csi": {"driver": "d", "volumeAttributes": {"any": "x"}}},
+        ),
+        (
+            "extraVolumes.0",
+            {
+                "name": "x",
+                "projected": {
+                    "sources": [
+                        {"secret": {"name": "a", "items": [{"key": "k", "path": "p"}]}},
+                        {"serviceAccountToken": {"path": "p", "expirationSeconds": 600}},
+                    ]
+                },
+            },
+        ),
+        (
+            "initContainers.0",
+            {
+                "name": "proxy",
+                "image": "proxy:1",
+                "restartPolicy": "Always",
+                "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+                "ports": [{"containerPort": 1, "name": "x"}],
+                "lifecycle": {"preStop": {"exec": {"command": ["true"]}}},
+                "startupProbe": {"httpGet": {"port": "x", "path": "/"}, "periodSeconds": 1},
+                "resources": {"limits": {"cpu": 1, "any.example.com/thing": 1}},
+                "securityContext": {"capabilities": {"drop": ["ALL"]}},
+            },
+        ),
+    ],
+)
+def test_what_kubernetes_knows_passes(render: Render, place: str, value: object) -> None:
+    """Parts of a pod may be all that they are in Kubernetes, with names of the user's own."""
+    assert render(changed(example("everything"), place, value))
+
+
+@pytest.mark.parametrize("place", ["limits", "requests"])
+def test_misspelt_resource_is_named(render: Render, values: Values, place: str) -> None:
+    """A resource without a domain is one of those that Kubernetes has."""
+    with pytest.raises(Exception, match="memry"):
+        render(changed(values, f"resources.{place}", {"memry": "1Gi"}))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +245,19 @@ def test_what_comes_by_variables_is_enough(
         ("config.destinations.1.headers", {"dd-api-key": "s3cret"}),
         ("config.destinations.1.headers", {"x-honeycomb-team": "s3cret"}),
         ("config.destinations.1.endpoint", "https://me:s3cret@example.com"),
+        ("config.destinations.1.endpoint", "HTTPS://me:s3cret@example.com"),
+        ("config.destinations.1.endpoint", "me:s3cret@example.com:4317"),
+        ("config.destinations.1.logs_endpoint", "https://example.com/v?a=b&api_key=s3cret"),
+        ("config.destinations.1.logs_endpoint", "https://example.com/v?token=${env:A:-s3cret}"),
+        ("config.destinations.1.logs_endpoint", "https://example.com/v?DD-API-KEY=s3cret#x"),
         ("extraEnv.0", {"name": "OTEL_EXPORTER_OTLP_HEADERS", "value": "a=s3cret"}),
+        ("extraEnv.0", {"name": "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "value": "a=s3cret"}),
+        ("extraEnv.0", {"name": "HTTPS_PROXY", "value": "http://me:s3cret@proxy:3128"}),
+        ("extraEnv.0", {"name": "all_proxy", "value": "me:s3cret@proxy:3128"}),
+        ("extraEnv.0", {"name": "MY_TOKEN", "value": "s3cret"}),
+        ("extraEnv.0", {"name": "MY_API_KEY", "value": "s3cret"}),
+        ("extraEnv.0", {"name": "MY_SECRET", "value": "s3cret"}),
+        ("extraEnv.0", {"name": "db_password", "value": "s3cret"}),
         ("extraEnv.0", {"name": "BRIDGE_ADMIN__TOKEN", "value": "s3cret"}),
     ],
 )
@@ -181,6 +291,40 @@ def test_placeholders_pass(render: Render, values: Values, place: str, value: ob
     assert render(changed(values, place, value))
 
 
+@pytest.mark.parametrize(
+    "logs_endpoint",
+    [
+        "https://example.com/v?api_key=${env:K}&dataset=fal",
+        "https://example.com/v?partition_key=app&tokens=1&api_key=",
+        "https://example.com/@team/v1?to=me@example.com",
+    ],
+)
+def test_ordinary_addresses_pass(render: Render, values: Values, logs_endpoint: str) -> None:
+    """A query or a path is no secret of itself."""
+    destination = {"name": "x", "type": "otlp", "logs_endpoint": logs_endpoint}
+    assert render(changed(values, "config.destinations.1", destination))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "http://proxy:3128"),
+        ("HTTPS_PROXY", "http://$(PROXY_USER):$(PROXY_PASSWORD)@proxy:3128"),
+        ("VENDOR_TOKEN", "$(OTHER)"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer $(OTHER)"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/certs/tls.key"),
+        ("TLS_PRIVATE_KEY", "/certs/tls.key"),
+        ("BRIDGE_FAL__KEY_FILE", "/secrets/fal"),
+        ("PARTITION_KEY", "app"),
+        ("MAX_TOKENS", "5"),
+        ("USE_TOKEN", "true"),
+    ],
+)
+def test_ordinary_variables_pass(render: Render, values: Values, name: str, value: str) -> None:
+    """So do a file's path, a reference to another variable, and names that only resemble."""
+    assert render(changed(values, "extraEnv", [{"name": name, "value": value}]))
+
+
 @pytest.mark.parametrize("path", _CONFIGS, ids=lambda path: path.stem)
 def test_every_example_is_a_config(render: Render, values: Values, path: Path) -> None:
     """Every configuration that this project shows may be pasted under `config`."""
@@ -206,10 +350,14 @@ def test_schema_knows_every_default(chart: Any) -> None:
     assert schema["properties"].keys() - {"global", "enabled"} == chart.values.keys()
 
 
-def test_schema_knows_the_bridges_keys(*, update_golden: bool) -> None:
-    """`config` has the keys that the bridge knows; ``make chart-test ARGS=--update-golden``."""
+@pytest.mark.server("kubernetes_validate")
+@pytest.mark.parametrize(("part", "names"), [("bridge", config_names), ("pod", pod_names)])
+def test_schema_knows_the_keys(
+    part: str, names: Callable[[], Values], *, update_golden: bool
+) -> None:
+    """Those of the bridge and of Kubernetes; ``make chart-test ARGS=--update-golden``."""
     schema = json.loads(_SCHEMA.read_text("utf-8"))
     if update_golden:
-        schema["$defs"]["bridge"] = config_names()
+        schema["$defs"][part] = names()
         _SCHEMA.write_text(json.dumps(schema, indent=2) + "\n", "utf-8")
-    assert schema["$defs"]["bridge"] == config_names()
+    assert schema["$defs"][part] == names()

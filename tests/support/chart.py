@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import importlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,19 @@ EXAMPLES = {
     path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.glob("ci/*-values.yaml"))
 }
 _AT = "#/$defs/bridge"
+_POD_AT = "#/$defs/pod"
+_POD_PARTS = (
+    "core.v1.Affinity",
+    "core.v1.Container",
+    "core.v1.EnvFromSource",
+    "core.v1.EnvVarSource",
+    "core.v1.Toleration",
+    "core.v1.TopologySpreadConstraint",
+    "core.v1.Volume",
+    "core.v1.VolumeMount",
+    "networking.v1.NetworkPolicyEgressRule",
+    "networking.v1.NetworkPolicyPeer",
+)
 
 
 def example(name: str) -> dict[str, Any]:
@@ -51,21 +65,55 @@ def config_names() -> dict[str, Any]:
     }
 
 
-def _names(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema less everything but the names of keys."""
+def pod_names() -> dict[str, Any]:
+    """What the chart's schema says about parts of a pod: the keys of the newest Kubernetes."""
+    kubernetes = importlib.import_module("kubernetes_validate")
+    folder = f"kubernetes-json-schema/v{kubernetes.latest_version()}-local"
+    known = kubernetes.utils.schema_contents(f"{folder}/_definitions.json", "")["$defs"]
+    found: dict[str, Any] = {}
+    wanted = [f"io.k8s.api.{part}" for part in _POD_PARTS]
+    for name in wanted:  # grows by what each one refers to
+        if _short(name) not in found:
+            found[_short(name)] = _names(known[name], _POD_AT)
+            wanted.extend(_referred(known[name]))
+    return {
+        "description": "Written from the JSON Schema of Kubernetes: its keys, not their values.",
+        "$defs": dict(sorted(found.items())),
+    }
+
+
+def _referred(spec: object) -> Iterator[str]:
+    """The full names of what a schema refers to."""
+    if isinstance(spec, Mapping):
+        if isinstance(ref := spec.get("$ref"), str):
+            yield ref.rpartition("/")[2]
+        for each in spec.values():
+            yield from _referred(each)
+    elif isinstance(spec, list):
+        for each in spec:
+            yield from _referred(each)
+
+
+def _short(name: str) -> str:
+    """A name, or the path of one, without what is before it."""
+    return name.rpartition("/")[2].rpartition(".")[2]
+
+
+def _names(spec: Mapping[str, Any], at: str = _AT) -> dict[str, Any]:
+    """A schema less everything but the names of keys; ``at`` is where the ``$defs`` are."""
     if ref := spec.get("$ref"):
-        return {"$ref": ref.replace("#", _AT, 1)}
+        return {"$ref": f"{at}/$defs/{_short(ref)}"}
     if mapping := spec.get("discriminator", {}).get("mapping"):
         return _by_type(mapping)
     named: dict[str, Any] = {}
     if "properties" in spec:
         named["additionalProperties"] = False
-        named["properties"] = {name: _names(each) for name, each in spec["properties"].items()}
+        named["properties"] = {name: _names(each, at) for name, each in spec["properties"].items()}
     if "items" in spec:
-        named["items"] = _names(spec["items"])
+        named["items"] = _names(spec["items"], at)
     # Of alternatives one is an object or a list at the most; the others are plain values.
     for each in spec.get("anyOf", ()):
-        named |= _names(each)
+        named |= _names(each, at)
     return named
 
 

@@ -77,8 +77,16 @@
 {{- if and (eq $variable.name "FAL_KEY") $.Values.fal.existingSecret -}}
 {{- fail (printf "extraEnv[%d]: FAL_KEY comes from the Secret of fal.existingSecret; give one of them" $at) -}}
 {{- end -}}
-{{- $secret := regexMatch "^(FAL_KEY|FAL_KEY_SECRET|BRIDGE_FAL__KEY|BRIDGE_ADMIN__TOKEN|BRIDGE_TELEMETRY__HEADERS|BRIDGE_DESTINATIONS|OTEL_EXPORTER_OTLP_(LOGS_)?HEADERS)$" $variable.name -}}
-{{- if and $secret $variable.value -}}
+{{- $secret := regexMatch "^(FAL_KEY|FAL_KEY_SECRET|BRIDGE_FAL__KEY|BRIDGE_ADMIN__TOKEN|BRIDGE_TELEMETRY__HEADERS|BRIDGE_DESTINATIONS|OTEL_EXPORTER_OTLP_([A-Z]+_)?HEADERS)$" $variable.name -}}
+{{- /* By its name; what has a path or a switch for a value says where the secret is, or whether. */ -}}
+{{- if regexMatch "(?i)(^|_)(token|secret|password|(api|access|secret|license|ingest|ingestion|auth|private)_?key)$" $variable.name -}}
+{{- $secret = or $secret (not (regexMatch "^(/.*|true|false)$" ($variable.value | default ""))) -}}
+{{- end -}}
+{{- if regexMatch "(?i)(_proxy|_endpoint|_base_url)$" $variable.name -}}
+{{- $secret = include "fal-log-bridge.hasSecret" ($variable.value | default "") -}}
+{{- end -}}
+{{- /* $(NAME) is another variable, which a Secret can give. */ -}}
+{{- if and $secret $variable.value (not (regexMatch "\\$\\([A-Za-z_][A-Za-z0-9_.-]*\\)" $variable.value)) -}}
 {{- fail (printf "extraEnv[%d]: %s is secret and does not belong into a manifest; take it from a Secret by valueFrom, or by extraEnvFrom" $at $variable.name) -}}
 {{- end -}}
 {{- end -}}
@@ -118,8 +126,8 @@
 {{- end -}}
 {{- end -}}
 {{- range $field := list "endpoint" "logs_endpoint" "base_url" -}}
-{{- if regexMatch "^[a-z+]+://[^/?#]*@" (get $section $field | toString) -}}
-{{- fail (printf "%s.%s: a password does not belong into a ConfigMap; write the whole address as ${env:NAME} and give NAME from a Secret by extraEnv or extraEnvFrom" $place $field) -}}
+{{- if include "fal-log-bridge.hasSecret" (get $section $field | default "") -}}
+{{- fail (printf "%s.%s: a password or key does not belong into a ConfigMap; write the whole address as ${env:NAME} and give NAME from a Secret by extraEnv or extraEnvFrom" $place $field) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -129,5 +137,20 @@
 {{- define "fal-log-bridge.isPlaceholder" -}}
 {{- if regexMatch "^\\s*((?i:Bearer|Basic|ApiKey|Api-Token|Token|Splunk)\\s+)?(\\$\\{(env:[A-Za-z_][A-Za-z0-9_]*|file:[^}]+)\\}[:,]?)+\\s*$" (toString .) -}}
 yes
+{{- end -}}
+{{- end }}
+
+{{/* Whether an address carries a user, or in its query a key that is no placeholder. */}}
+{{- define "fal-log-bridge.hasSecret" -}}
+{{- $address := toString . -}}
+{{- if regexMatch "^([A-Za-z+]+://)?[^/?#]*@" $address -}}
+yes
+{{- end -}}
+{{- range regexFindAll "[?&][^=&#]+=[^&#]+" $address -1 -}}
+{{- $name := regexFind "^[^=]+" . | trimAll "?&" -}}
+{{- $named := regexMatch "(?i)^(key|sig|signature|(.*[-_])?(token|secret|password|api[-_]?key|access[-_]?key))$" $name -}}
+{{- if and $named (not (include "fal-log-bridge.isPlaceholder" (regexReplaceAll "^[^=]+=" . ""))) -}}
+yes
+{{- end -}}
 {{- end -}}
 {{- end }}

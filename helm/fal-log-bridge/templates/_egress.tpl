@@ -18,15 +18,15 @@ which proxy; 443 is always among them.
 {{- end -}}
 {{- end -}}
 {{- range $at, $variable := .Values.extraEnv -}}
-{{- if and $variable.value (regexMatch "^(OTEL_EXPORTER_OTLP_(LOGS_)?ENDPOINT|(?i:https?|all)_(?i:proxy))$" $variable.name) -}}
+{{- if and $variable.value (regexMatch "^(OTEL_EXPORTER_OTLP_(LOGS_)?ENDPOINT|BRIDGE_TELEMETRY__ENDPOINT|BRIDGE_FAL__BASE_URL|(?i:https?|all)_(?i:proxy))$" $variable.name) -}}
 {{- $_ := set $addresses (printf "extraEnv[%d]" $at) $variable.value -}}
 {{- end -}}
 {{- end -}}
 {{- $usual := dict "http" "80" "https" "443" "udp" "514" "tls" "6514" -}}
 {{- $ports := list "TCP 443" -}}
 {{- range $place, $address := $addresses -}}
-{{- $scheme := regexFind "^[a-z]+://" $address | trimSuffix "://" | default "https" -}}
-{{- $host := regexReplaceAll "^[a-z]+://" $address "" | regexFind "^[^/?#]*" -}}
+{{- $scheme := regexFind "^[A-Za-z]+://" $address | trimSuffix "://" | lower | default "https" -}}
+{{- $host := regexReplaceAll "^[A-Za-z]+://" $address "" | regexFind "^[^/?#]*" -}}
 {{- $port := regexFind ":[0-9]+$" $host | trimPrefix ":" | default (get $usual $scheme) -}}
 {{- if or (not $port) (regexMatch "\\$\\{[^}]*\\}$" $host) -}}
 {{- if not $.Values.networkPolicy.extraEgress -}}
