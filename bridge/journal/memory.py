@@ -398,7 +398,7 @@ class MemoryJournal:
                 added=one.added + done.added,
                 known=one.known + done.known,
                 gaps=one.gaps + len(made.new) + len(made.raised),
-                last_seq=done.last_seq or one.last_seq,
+                last_seq=(self.contents.last_seq if done.known else done.last_seq) or one.last_seq,
                 note="",
             )
             if one.name == append.app

@@ -234,6 +234,20 @@ def beside(
     return scene.play(main)
 
 
+def test_beside_a_bridge_what_is_known_and_still_on_its_way_is_waited_for(
+    scene: Scene, backend: OtlpBackend
+) -> None:
+    """A job that finds all of it journaled is not delivered before that is."""
+    backend.config = BackendConfig(status=503)
+    made = config(scene)
+    ended = beside(scene, world_of(scene, backend), made, asked(name="first"), patience=60)
+    assert ended.sight.job.state is BackfillState.DONE
+    ended = beside(scene, world_of(scene, backend), made, asked(name="second"), patience=60)
+    assert [app.added for app in ended.sight.job.apps] == [0]
+    assert not ended.sight.delivered
+    assert ended.obstacles == (f"out has {COUNT + 1:,} still to take",)
+
+
 def write_live(scene: Scene, seconds: Sequence[int]) -> None:
     """The app logs at these seconds after noon."""
     for second in seconds:

@@ -835,6 +835,24 @@ def test_a_backfill_moves_itself_and_nothing_else(open_journal: Open, path: Path
     play(open_journal, scenario, "app")
 
 
+def test_a_backfill_ends_behind_what_it_knew(open_journal: Open, path: Path) -> None:
+    """What was journaled before it may still be on its way: its last batch is not before that."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        await journal.append(walk("app", item(3, "a"), position=50))
+        order(journal, path)
+        assert (await journal.backfill(walk("app", position=4), "job")).last_seq is None
+        (job,) = await journal.backfills()
+        assert job.apps[0].last_seq == 0
+        found = walk("app", item(3, "a"), position=5)
+        assert await journal.backfill(found, "job") == Appended(0, 1, None)
+        (job,) = await journal.backfills()
+        assert job.apps[0].last_seq == 1
+
+    play(open_journal, scenario, "app")
+
+
 def test_a_backfill_for_some_gives_each_what_it_has_not(open_journal: Open, path: Path) -> None:
     """A destination has what came since its cursor began, or what a backfill brought for it."""
 
