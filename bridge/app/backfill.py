@@ -216,7 +216,7 @@ async def run(
         bridge = await build(config, world, stack, reading=False)
         job = _ordered(config, asked, world.clock.now())
         async with _showing(config, world, job.name, show):
-            obstacles = await bridge.backfill(job.name, patience, stop.event)
+            obstacles = await bridge.backfill(job, patience, stop.event)
     if stop.event.is_set() and stop.job:
         cancel(config, job.name)
     sight = look(config, job.name)

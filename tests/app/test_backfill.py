@@ -103,7 +103,7 @@ def alone(scene: Scene, backend: OtlpBackend, what: work.Asked | str, **options:
             *(made, world, what),
             show=sights.append,
             stop=options.pop("stop", work.Stop()),
-            patience=600,
+            patience=options.pop("patience", 600),
             **options,
         )
 
@@ -379,6 +379,32 @@ def test_only_for_some_destinations(scene: Scene) -> None:
     (journaled,) = [one.journaled for one in told.entries]
     assert journaled is not None
     assert journaled.place.audience == "a"
+
+
+def test_alone_only_its_own_destinations_are_waited_for(scene: Scene) -> None:
+    """Not others, nor one that rests: what is for that one is kept."""
+    sides = {name: OtlpBackend(BackendConfig()) for name in ("a", "b", "c")}
+    sides["b"].config = BackendConfig(status=503)
+    world = replace(
+        world_of(scene),
+        otlp_transport=lambda name: CoreTransport(sides[name], scene.clock),
+    )
+    made = config(scene, "a", "b", "c")
+    alone(scene, sides["a"], asked(name="before"), world=world, config=made, patience=60)
+    with Orders.open(scene.path) as orders:
+        orders.pause("c", paused=True)
+    sides["a"].records.clear()
+    some = asked(name="job", destinations=("a", "c"), since=settings.StartAt(FLOOR - 2 * DAY))
+    ended = alone(scene, sides["a"], some, world=world, config=made, patience=60)
+    assert ended.obstacles == ()
+    assert ended.sight.delivered
+    assert ended.sight.resting == ("c",)
+    assert arrivals(sides["a"])["long ago"] == 1
+    sides["a"].config = BackendConfig(status=503)
+    scene.write("older", FLOOR - 3 * DAY)
+    more = asked(name="more", destinations=("a", "c"), since=settings.StartAt(FLOOR - 4 * DAY))
+    ended = alone(scene, sides["a"], more, world=world, config=made, patience=60)
+    assert [obstacle.partition(":")[0] for obstacle in ended.obstacles] == ["a"]
 
 
 def test_a_destination_that_is_down_holds_it_at_half_of_the_journal(
