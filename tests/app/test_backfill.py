@@ -248,6 +248,41 @@ def test_beside_a_bridge_what_is_known_and_still_on_its_way_is_waited_for(
     assert ended.obstacles == (f"out has {COUNT + 1:,} still to take",)
 
 
+def test_beside_another_command_it_is_refused_at_once(scene: Scene, backend: OtlpBackend) -> None:
+    """That one works on its own job only, which may be watched; the next run would do others."""
+    made, world = slow(config(scene)), world_of(scene, backend)
+
+    async def command(what: work.Asked | str, *, detach: bool = False) -> work.Ended:
+        return await work.run(
+            *(made, world, what),
+            show=lambda _: None,
+            stop=work.Stop(),
+            patience=600,
+            detach=detach,
+        )
+
+    async def main() -> None:
+        first = asyncio.create_task(command(asked(name="first")))
+        await asyncio.sleep(0.1)
+        assert not first.done()
+        for what in (asked(destinations=("out",)), asked(name="second"), "another"):
+            with pytest.raises(JournalError, match="takes no orders: backfill first"):
+                await command(what)
+        assert [job.name for job in jobs(scene)] == ["first"]
+        plan = work.planned(made, asked(destinations=("out",)), NOON)
+        assert (plan.held, plan.busy) == (False, "backfill first")
+        plan = work.planned(made, asked(), NOON)
+        assert (plan.held, plan.busy, plan.resumed) == (True, "", True)
+        left = await command(asked(name="left"), detach=True)
+        assert (left.sight.held, left.sight.busy) == (False, "backfill first")
+        same = await command("first")
+        assert (same.obstacles, same.sight.delivered) == ((), True)
+        assert (await first).obstacles == ()
+
+    scene.play(main)
+    assert arrivals(backend) == EXPECTED
+
+
 def write_live(scene: Scene, seconds: Sequence[int]) -> None:
     """The app logs at these seconds after noon."""
     for second in seconds:
