@@ -268,8 +268,9 @@ class BackfillApp:
 
     ``stream`` and ``filters`` as in `AppRecord`, as the settings had them when the job was made.
     ``position`` is the tick below which its window is journaled; ``added`` entries were new,
-    ``known`` ones not, ``gaps`` stretches could not be proved. ``last_seq`` is its newest batch, 0
-    before the first. ``note`` says what holds it up at the moment, empty for nothing.
+    ``known`` ones not, ``gaps`` stretches could not be proved. ``last_seq`` is the newest batch
+    that may hold any of them, 0 before the first. ``note`` says what holds it up at the moment,
+    empty for nothing.
     """
 
     name: str

@@ -15,6 +15,7 @@ from bridge.app.windows import for_all, reach_of, refusals, window_of
 from bridge.errors import BridgeError, JournalUnusable
 from bridge.journal import Journal
 from bridge.journal.ledger import Ledger
+from bridge.journal.lock import say_task
 from bridge.model import Append, AppRecord, Identified, Json, Read
 from bridge.source.audit import Comparison, Repair, Result, audit
 from bridge.timestamps import format_tick
@@ -113,6 +114,7 @@ async def _own_journal(
             hint="stop the bridge, repeat the audit with --repair, start the bridge again",
         ) from error
     stack.push_async_callback(journal.aclose)
+    say_task(config.journal.path, "audit --repair")
     await attach_all(config, journal)  # they hold what is repaired, as they hold what is read
     return journal
 

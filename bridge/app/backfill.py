@@ -27,7 +27,7 @@ from bridge.app.windows import window_of
 from bridge.errors import BridgeError, ConfigError, JournalError
 from bridge.journal import rules
 from bridge.journal.ledger import DestinationStanding, Ledger
-from bridge.journal.lock import is_held
+from bridge.journal.lock import is_held, say_task
 from bridge.journal.orders import Orders
 from bridge.model import SECOND, Backfill, BackfillApp, BackfillState, Json, Tick
 from bridge.settings.problems import nearest
@@ -67,7 +67,8 @@ class AppPlan:
 class Plan:
     """What an order would come to. ``resumed``: the job is there already; ``held``: a bridge runs.
 
-    ``destinations`` are those that the records are for.
+    ``destinations`` are those that the records are for. ``busy`` is the command that holds the
+    journal for something else, empty for none.
     """
 
     job: Backfill
@@ -76,14 +77,16 @@ class Plan:
     cautions: tuple[str, ...]
     resumed: bool
     held: bool
+    busy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
     """A job at one moment; ``waiting`` are records that each of its destinations has still to take.
 
-    ``held``: a bridge runs. ``resting`` are those of its destinations that nothing is sent to now,
-    ``reached`` the cursors of the others.
+    ``held``: a bridge runs, or a command that works on it; ``busy`` is a command that holds the
+    journal for something else, empty for none. ``resting`` are those of its destinations that
+    nothing is sent to now, ``reached`` the cursors of the others.
     """
 
     job: Backfill
@@ -91,6 +94,7 @@ class Sight:
     resting: tuple[str, ...] = ()
     reached: tuple[int, ...] = ()
     held: bool = False
+    busy: str = ""
 
     @property
     def entries(self) -> int:
@@ -142,11 +146,12 @@ def planned(config: settings.Settings, asked: Asked, now: Tick) -> Plan:
         JournalUnusable: the journal cannot be read.
     """
     wanted, known, whole = _job(config, asked, now), dict[str, int](), dict[str, Tick]()
-    same, held = None, False
+    same, held, busy = None, False, ""
     if config.journal.path.exists():
         with Ledger.open(config.journal.path) as ledger:
             same = _same(ledger, wanted, named=asked.name is not None)
-            wanted, held = same or wanted, ledger.held
+            wanted, busy = same or wanted, _busy(ledger, same.name if same else None)
+            held = ledger.held and not busy
             whole = {one.record.name: one.record.whole_from for one in ledger.apps()}
             known = {
                 app.name: ledger.count(app.name, wanted.floor, wanted.ceiling)
@@ -161,6 +166,7 @@ def planned(config: settings.Settings, asked: Asked, now: Tick) -> Plan:
         cautions=tuple(cautions(config, asked, now)),
         resumed=same is not None,
         held=held,
+        busy=busy,
     )
 
 
@@ -199,12 +205,13 @@ async def run(
 
     Raises:
         ConfigError: what is asked for, or the settings, cannot be used.
-        JournalError: there is no such job, or one of that name already.
+        JournalError: there is no such job, or one of that name already, or another command holds
+            the journal.
         JournalUnusable: the journal cannot be used.
     """
     path = config.journal.path
     if detach or (path.exists() and is_held(path)):
-        job = _ordered(config, asked, world.clock.now())
+        job = _ordered(config, asked, world.clock.now(), attended=not detach)
         if detach:
             return Ended(look(config, job.name))
         return await _watched(config, world, job.name, show=show, stop=stop, patience=patience)
@@ -215,8 +222,9 @@ async def run(
     async with AsyncExitStack() as stack:
         bridge = await build(config, world, stack, reading=False)
         job = _ordered(config, asked, world.clock.now())
+        say_task(config.journal.path, _task(job.name))
         async with _showing(config, world, job.name, show):
-            obstacles = await bridge.backfill(job.name, patience, stop.event)
+            obstacles = await bridge.backfill(job, patience, stop.event)
     if stop.event.is_set() and stop.job:
         cancel(config, job.name)
     sight = look(config, job.name)
@@ -241,12 +249,14 @@ def look(config: settings.Settings, name: str) -> Sight:
         last = max(app.last_seq for app in job.apps)
         takers = [one for one in ledger.destinations() if _takes(job, one.name)]
         behind = [one for one in takers if one.cursor < last]
+        busy = _busy(ledger, name)
         return Sight(
             job,
             {one.name: one.records for one in behind if not _rests(one)},
             tuple(one.name for one in behind if _rests(one)),
             tuple(one.cursor for one in takers if not _rests(one)),
-            ledger.held,
+            ledger.held and not busy,
+            busy,
         )
 
 
@@ -360,19 +370,50 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
     )
 
 
-def _ordered(config: settings.Settings, asked: Asked | str, now: Tick) -> Backfill:
-    """Give the order, in the journal; the job as it stands."""
+def _ordered(
+    config: settings.Settings, asked: Asked | str, now: Tick, *, attended: bool = False
+) -> Backfill:
+    """Give the order, in the journal; the job as it stands.
+
+    ``attended``: only if whoever holds the journal would work on it.
+    """
     path = config.journal.path
     if isinstance(asked, str):
+        if attended:
+            with Ledger.open(path) as ledger:
+                _check_attended(ledger, asked)
         with Orders.open(path) as orders:
             return orders.resume_backfill(asked)
     wanted = _job(config, asked, now)
     with Ledger.open(path) as ledger:
         same = _same(ledger, wanted, named=asked.name is not None)
+        if attended:
+            _check_attended(ledger, same.name if same else None)
         if asked.name is None:
             wanted = _renamed(wanted, frozenset(job.name for job in ledger.backfills()))
     with Orders.open(path) as orders:
         return orders.begin_backfill(same or wanted, resume=same is not None)
+
+
+def _task(name: str) -> str:
+    return f"backfill {name}"
+
+
+def _busy(ledger: Ledger, name: str | None) -> str:
+    """The command that holds the journal for something else than the job of a name."""
+    task = ledger.task
+    return "" if name is not None and task == _task(name) else task
+
+
+def _check_attended(ledger: Ledger, name: str | None) -> None:
+    """Refuse an order that nobody would take while this process waits for it."""
+    if busy := _busy(ledger, name):
+        raise JournalError(
+            f"in use by another command, which takes no orders: {busy}",
+            where="backfill",
+            hint="give this command again when that one has ended; with --detach the next run of "
+            "the bridge does it",
+        )
 
 
 def _same(ledger: Ledger, wanted: Backfill, *, named: bool) -> Backfill | None:
@@ -459,6 +500,8 @@ async def _watched(
             return Ended(look(config, name), ("interrupted",), interrupted=stop.job)
         if sight.job.state is BackfillState.STOPPED:
             return Ended(sight, ("it was stopped by command",))
+        if sight.busy:
+            return Ended(sight, (f"another command holds the journal: {sight.busy}",))
         if now - seen > _AWAY:
             return Ended(sight, ("the bridge that worked on it has ended",))
         if now - moved > patience:

@@ -16,11 +16,11 @@ from bridge.app.backfills import Backfills
 from bridge.app.metered import Metered
 from bridge.app.silences import Silences
 from bridge.clock import Clock
-from bridge.delivery.forwarder import Forwarder
+from bridge.delivery.forwarder import Forwarder, Forwarding
 from bridge.destinations.file import File
 from bridge.errors import JournalError
 from bridge.journal import Journal
-from bridge.model import SECOND
+from bridge.model import SECOND, Backfill
 from bridge.source.account import Account
 from bridge.source.scout import Scout
 from bridge.source.tailer import Tailer
@@ -68,6 +68,7 @@ class Bridge:
         self._files = files
         self._scout = scout
         self._unread: set[str] = set()
+        self._job: Backfill | None = None
 
     def hang_up(self) -> None:
         """What SIGHUP asks of a running bridge: files are opened anew, as after a rotation."""
@@ -102,12 +103,14 @@ class Bridge:
         """
         return await self._deliver(self._catch_up(), patience, stop)
 
-    async def backfill(self, name: str, patience: float, stop: asyncio.Event) -> list[str]:
+    async def backfill(self, job: Backfill, patience: float, stop: asyncio.Event) -> list[str]:
         """Read one backfill, and nothing else, and deliver; see `run_once`.
 
-        It ends early when the backfill is stopped by command.
+        Waits for its destinations only, and for none that is paused. It ends early when the
+        backfill is stopped by command.
         """
-        return await self._deliver(self._fill_back(name), patience, stop)
+        self._job = job
+        return await self._deliver(self._fill_back(job.name), patience, stop)
 
     async def _deliver(
         self, work: Coroutine[Any, Any, None], patience: float, stop: asyncio.Event | None
@@ -135,10 +138,9 @@ class Bridge:
             for t in self.tailers
             if t.name in self._unread
         ]
-        states = [f.state for f in self.forwarders]
         sending = [
             f"{s.destination}: {s.trouble.reason if s.trouble else 'has not answered yet'}"
-            for s in states
+            for s in self._awaited()
             if s.trouble or s.outstanding
         ]
         return [*reading, *self.backfills.obstacles, *sending] or ["no progress"]
@@ -152,7 +154,20 @@ class Bridge:
 
     async def _fill_back(self, name: str) -> None:
         await self._keep(name, partial(self.backfills.finish, name))
-        await self._drained()
+        last = await self._last_seq()
+        while any(state.cursor < last for state in self._awaited()):
+            await self._clock.sleep(_LOOK_EVERY)
+
+    def _awaited(self) -> list[Forwarding]:
+        """The destinations that are waited for: for a backfill its own, but one that rests."""
+        states, job = [f.state for f in self.forwarders], self._job
+        if job is None:
+            return states
+        return [
+            state
+            for state in states
+            if not state.paused and (not job.audience or state.destination in job.audience)
+        ]
 
     async def _drained(self) -> None:
         last = await self._last_seq()

@@ -14,6 +14,7 @@ from bridge import __version__, settings
 from bridge.app.bridge import Bridge
 from bridge.app.parts import build, real_world, rehearse
 from bridge.app.reloading import Succession
+from bridge.journal.lock import say_task
 from bridge.telemetry import Emit
 from bridge.telemetry.service import (
     CaughtUp,
@@ -66,6 +67,7 @@ async def run_once(config: settings.Settings, emit: Emit, patience: float) -> in
     signals = _Signals(emit)
     async with AsyncExitStack() as stack:
         bridge = await build(config, real_world(emit), stack)
+        say_task(config.journal.path, "run --once")
         _set_aside()
         signals.on_hang_up(bridge.hang_up)
         await _say_started(config, bridge, emit)

@@ -279,7 +279,10 @@ def _planned(plan: Plan) -> Iterator[str]:
         yield f"{part.name}: {known}."
     yield f"For: {', '.join(plan.destinations)}."
     yield from plan.cautions
-    yield "The running bridge reads it." if plan.held else "It is read here: no bridge runs."
+    if plan.busy:
+        yield f"Another command holds the journal, {plan.busy}: it can begin when that has ended."
+    else:
+        yield "The running bridge reads it." if plan.held else "It is read here: no bridge runs."
     yield "Nothing was changed."
 
 

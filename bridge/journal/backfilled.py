@@ -29,11 +29,38 @@ def remember(
     for item, seq in zip(missing, seqs, strict=False):  # the records of gaps come after
         tick = UNDATED if item.entry.tick is None else item.tick
         rows.append((app_id, tick, item.uid, audience, seq, number, item.tick))
+    if audience:
+        _replace(db, [row[:4] for row in rows])
     db.executemany("INSERT INTO backfilled VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     db.execute(
         "UPDATE backfill_apps SET fingerprints = fingerprints + ? WHERE (job, app) = (?, ?)",
         (len(rows), *job),
     )
+
+
+def _replace(db: sqlite3.Connection, places: Iterable[tuple[int, Tick, bytes, str]]) -> None:
+    """Drop what a backfill brought for a destination of this name that was forgotten since."""
+    for place in places:
+        for job, seq in db.execute(
+            """
+            DELETE FROM backfilled WHERE (app, tick, uid, audience) = (?, ?, ?, ?)
+            RETURNING job, seq
+            """,
+            place,
+        ).fetchall():
+            db.execute(
+                """
+                UPDATE backfill_apps SET fingerprints = fingerprints - 1 WHERE (job, app) = (?, ?)
+                """,
+                (job, place[0]),
+            )
+            db.execute(
+                """
+                UPDATE reads SET known = known - 1
+                WHERE first_seq = (SELECT max(first_seq) FROM reads WHERE first_seq <= ?)
+                """,
+                (seq,),
+            )
 
 
 def give_up(db: sqlite3.Connection, *, at_most: int) -> int:

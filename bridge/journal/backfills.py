@@ -110,7 +110,7 @@ def append(
     entries = rules.distinct(walk.found)
     made = gaps.changes(db, app_id, walk)
     added: set[Key] = set()
-    last: int | None = None
+    stored: int | None = None
     seqs: Sequence[int] = ()
     dropped = 0
     began = {destination: _began(db, destination) for destination in audience or ("",)}
@@ -123,7 +123,9 @@ def append(
         keys = rules.distinct(missing).keys()
         dropped += places.count(DROPPED)
         added |= keys
-        last, seqs = newest or last, places[len(missing) :]
+        stored, seqs = newest or stored, places[len(missing) :]
+    # What is known may still be on its way.
+    last = store.last_seq(db) if len(added) < len(entries) else stored
     if made:
         gaps.store(db, app_id, made, seqs, now)
     db.execute(
@@ -142,7 +144,7 @@ def append(
             "UPDATE backfills SET state = ?, finished_at = ? WHERE id = ?",
             (BackfillState.DONE, now, number),
         )
-    return Appended(len(added), len(entries) - len(added), last, dropped)
+    return Appended(len(added), len(entries) - len(added), stored, dropped)
 
 
 def _finished(db: sqlite3.Connection, job: int) -> bool:

@@ -29,7 +29,7 @@ EVER: Final = -1
 """Where a cursor began for whom every batch counts."""
 
 _FOR_ALL: Final = "(seq <= 0 OR seq > :began)"
-_FOR_IT: Final = f"(audience = :audience OR (audience = '' AND {_FOR_ALL}))"
+_FOR_IT: Final = f"(audience IN ('', :audience) AND {_FOR_ALL})"
 
 
 def unknown(
@@ -42,8 +42,9 @@ def unknown(
 ) -> list[Identified]:
     """Those entries that were never stored, in order.
 
-    With an ``audience``, those that were never stored for that destination: neither for it by a
-    backfill, nor for all in a batch after the one where its cursor ``began``.
+    With an ``audience``, those that were never stored for that destination: neither for all nor,
+    by a backfill, for it, in a batch after the one where its cursor ``began``. What came before
+    that was for one of its name that was forgotten.
 
     What is known is asked for in one range: much less work than a question for each entry, as a
     walk finds nearly everything that lies between the first and the last of its entries.

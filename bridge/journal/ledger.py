@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from bridge.journal import DROPPED, backfills, letters, opening, store, trouble
-from bridge.journal.lock import is_held
+from bridge.journal.lock import is_held, task_of
 from bridge.model import AppRecord, Backfill, DeadLetter, Gap, GapKind, Read, ReadKind, Tick
 
 _FEW: Final = 16
@@ -189,6 +189,14 @@ class Ledger:
         """Does a running bridge hold the journal at this moment?"""
         try:
             return is_held(self._path)
+        except OSError as error:
+            raise trouble.unreadable(error, self._path) from error
+
+    @property
+    def task(self) -> str:
+        """What the process that holds the journal does and nothing else; empty for a bridge."""
+        try:
+            return task_of(self._path)
         except OSError as error:
             raise trouble.unreadable(error, self._path) from error
 

@@ -1,4 +1,7 @@
-"""One process at a time: a lock file beside the journal."""
+"""One process at a time: a lock file beside the journal.
+
+It says who holds it: the process id and, where that does one task and takes no orders, the task.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ class Lock:
             JournalUnusable: another process holds it.
             OSError: the lock file cannot be made or locked.
         """
-        self._path = journal.with_name(f"{journal.name}.lock")
+        self._path = _file(journal)
         self._fd: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _take(self._fd)
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError as error:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").partition("\n")[0]
             self.release()
             raise JournalUnusable(
                 f"in use by another process (pid {holder or 'unknown'})",
@@ -55,7 +58,7 @@ def is_held(journal: Path) -> bool:
         OSError: the lock file is there but cannot be opened.
     """
     try:
-        fd = os.open(journal.with_name(f"{journal.name}.lock"), os.O_RDONLY)
+        fd = os.open(_file(journal), os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -65,6 +68,31 @@ def is_held(journal: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def say_task(journal: Path, task: str) -> None:
+    """Say, as the process that holds the journal, that this task is all it does.
+
+    Raises:
+        OSError: the lock file cannot be written.
+    """
+    with _file(journal).open("a", encoding="utf-8") as file:
+        file.write(f"{task}\n")
+
+
+def task_of(journal: Path) -> str:
+    """What the process that holds the journal does, and nothing else; empty for a bridge, or none.
+
+    Raises:
+        OSError: the lock file is there but cannot be read.
+    """
+    if not is_held(journal):
+        return ""
+    return _file(journal).read_text("utf-8", "replace").partition("\n")[2].strip()
+
+
+def _file(journal: Path) -> Path:
+    return journal.with_name(f"{journal.name}.lock")
 
 
 def _take(fd: int) -> None:

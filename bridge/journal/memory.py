@@ -377,9 +377,9 @@ class MemoryJournal:
             return known.seq <= 0 or known.seq > began
 
         def is_known(key: rules.Key) -> bool:
-            shared = (seen.get(key), *(backfilled.get((app, "", key), (None, None))[1:]))
-            mine = audience and (app, audience, key) in backfilled
-            return bool(mine) or any(one is not None and reached(one) for one in shared)
+            brought = (backfilled.get((app, whose, key)) for whose in ("", audience))
+            known = (seen.get(key), *(one[1] for one in brought if one is not None))
+            return any(one is not None and reached(one) for one in known)
 
         return {key: item for key, item in entries.items() if not is_known(key)}
 
@@ -398,7 +398,7 @@ class MemoryJournal:
                 added=one.added + done.added,
                 known=one.known + done.known,
                 gaps=one.gaps + len(made.new) + len(made.raised),
-                last_seq=done.last_seq or one.last_seq,
+                last_seq=(self.contents.last_seq if done.known else done.last_seq) or one.last_seq,
                 note="",
             )
             if one.name == append.app

@@ -191,6 +191,24 @@ def test_the_bridge_is_killed_and_started_again(command: Command, opened: ExitSt
     assert (job["state"], job["apps"][0]["added"]) == ("done", len(history))
 
 
+def test_beside_another_command_it_is_refused(command: Command, opened: ExitStack) -> None:
+    """At once, and with how to go on; nothing is left behind, and that one does its work."""
+    now = time()
+    lines = [line(micros(now - 1_000 + n / 10), f"{n}") for n in range(6_000)]
+    fal = opened.enter_context(FalAccount([_older(now - 8_000), *lines]))
+    backend = opened.enter_context(OtlpBackend())
+    slow = {"page_size": 100, "requests_per_second": 20}
+    config = command.config(fal.url, {"backend": backend.url}, poll=slow)
+    once = command.start("run", "--once", "--config", config)
+    assert backend.holds(100), once.err
+    ended = command.run("backfill", *_options(now - 2_000, now - 1_500), "--config", config)
+    assert ended.code == 1, ended
+    assert "in use by another command, which takes no orders: run --once" in ended.err
+    assert _listed(command, config) == []
+    assert once.end(60).code == 0
+    assert not difference(backend, [one.message for one in lines])
+
+
 def test_only_a_new_destination_gets_what_it_has_not(command: Command, opened: ExitStack) -> None:
     """What the old one has from the live stream goes to the new one alone."""
     now = time()

@@ -95,6 +95,9 @@ def test_a_repair_leaves_the_destinations_in_use(scene: Scene) -> None:
             ("gone", False),
             ("out", True),
         ]
+    # Beside it nobody is to wait for a bridge.
+    lock = scene.path.with_name(f"{scene.path.name}.lock")
+    assert lock.read_text().splitlines()[1:] == ["audit --repair"]
 
 
 def test_the_document(scene: Scene) -> None:

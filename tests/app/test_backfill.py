@@ -103,7 +103,7 @@ def alone(scene: Scene, backend: OtlpBackend, what: work.Asked | str, **options:
             *(made, world, what),
             show=sights.append,
             stop=options.pop("stop", work.Stop()),
-            patience=600,
+            patience=options.pop("patience", 600),
             **options,
         )
 
@@ -232,6 +232,55 @@ def beside(
         return ended
 
     return scene.play(main)
+
+
+def test_beside_a_bridge_what_is_known_and_still_on_its_way_is_waited_for(
+    scene: Scene, backend: OtlpBackend
+) -> None:
+    """A job that finds all of it journaled is not delivered before that is."""
+    backend.config = BackendConfig(status=503)
+    made = config(scene)
+    ended = beside(scene, world_of(scene, backend), made, asked(name="first"), patience=60)
+    assert ended.sight.job.state is BackfillState.DONE
+    ended = beside(scene, world_of(scene, backend), made, asked(name="second"), patience=60)
+    assert [app.added for app in ended.sight.job.apps] == [0]
+    assert not ended.sight.delivered
+    assert ended.obstacles == (f"out has {COUNT + 1:,} still to take",)
+
+
+def test_beside_another_command_it_is_refused_at_once(scene: Scene, backend: OtlpBackend) -> None:
+    """That one works on its own job only, which may be watched; the next run would do others."""
+    made, world = slow(config(scene)), world_of(scene, backend)
+
+    async def command(what: work.Asked | str, *, detach: bool = False) -> work.Ended:
+        return await work.run(
+            *(made, world, what),
+            show=lambda _: None,
+            stop=work.Stop(),
+            patience=600,
+            detach=detach,
+        )
+
+    async def main() -> None:
+        first = asyncio.create_task(command(asked(name="first")))
+        await asyncio.sleep(0.1)
+        assert not first.done()
+        for what in (asked(destinations=("out",)), asked(name="second"), "another"):
+            with pytest.raises(JournalError, match="takes no orders: backfill first"):
+                await command(what)
+        assert [job.name for job in jobs(scene)] == ["first"]
+        plan = work.planned(made, asked(destinations=("out",)), NOON)
+        assert (plan.held, plan.busy) == (False, "backfill first")
+        plan = work.planned(made, asked(), NOON)
+        assert (plan.held, plan.busy, plan.resumed) == (True, "", True)
+        left = await command(asked(name="left"), detach=True)
+        assert (left.sight.held, left.sight.busy) == (False, "backfill first")
+        same = await command("first")
+        assert (same.obstacles, same.sight.delivered) == ((), True)
+        assert (await first).obstacles == ()
+
+    scene.play(main)
+    assert arrivals(backend) == EXPECTED
 
 
 def write_live(scene: Scene, seconds: Sequence[int]) -> None:
@@ -365,6 +414,32 @@ def test_only_for_some_destinations(scene: Scene) -> None:
     (journaled,) = [one.journaled for one in told.entries]
     assert journaled is not None
     assert journaled.place.audience == "a"
+
+
+def test_alone_only_its_own_destinations_are_waited_for(scene: Scene) -> None:
+    """Not others, nor one that rests: what is for that one is kept."""
+    sides = {name: OtlpBackend(BackendConfig()) for name in ("a", "b", "c")}
+    sides["b"].config = BackendConfig(status=503)
+    world = replace(
+        world_of(scene),
+        otlp_transport=lambda name: CoreTransport(sides[name], scene.clock),
+    )
+    made = config(scene, "a", "b", "c")
+    alone(scene, sides["a"], asked(name="before"), world=world, config=made, patience=60)
+    with Orders.open(scene.path) as orders:
+        orders.pause("c", paused=True)
+    sides["a"].records.clear()
+    some = asked(name="job", destinations=("a", "c"), since=settings.StartAt(FLOOR - 2 * DAY))
+    ended = alone(scene, sides["a"], some, world=world, config=made, patience=60)
+    assert ended.obstacles == ()
+    assert ended.sight.delivered
+    assert ended.sight.resting == ("c",)
+    assert arrivals(sides["a"])["long ago"] == 1
+    sides["a"].config = BackendConfig(status=503)
+    scene.write("older", FLOOR - 3 * DAY)
+    more = asked(name="more", destinations=("a", "c"), since=settings.StartAt(FLOOR - 4 * DAY))
+    ended = alone(scene, sides["a"], more, world=world, config=made, patience=60)
+    assert [obstacle.partition(":")[0] for obstacle in ended.obstacles] == ["a"]
 
 
 def test_a_destination_that_is_down_holds_it_at_half_of_the_journal(

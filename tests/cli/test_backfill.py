@@ -12,6 +12,7 @@ from support.commands import CommandLine, file_of
 
 from bridge.app.backfill import Ended, Sight
 from bridge.cli.backfill import _Pace, _told
+from bridge.journal.lock import say_task
 from bridge.journal.orders import Orders
 from bridge.model import SECOND, Backfill, BackfillApp, BackfillState
 
@@ -110,6 +111,25 @@ def test_a_plan_is_told(cli: CommandLine, config: str) -> None:
     ]
     code, out, _ = cli("backfill", *window, "--dry-run", "--json", "--config", config)
     assert (code, json.loads(out)["resumed"]) == (0, False)
+
+
+def test_a_plan_beside_another_command(cli: CommandLine, config: str, scene: Scene) -> None:
+    """The bridge does not read it, for there is none; an order is refused, and not kept."""
+    journal = scene.running()
+    say_task(scene.path, "run --once")
+    window = ("--since", "2025-09-19T10:30:00Z", "--until", "2025-09-19T11:30:00Z")
+    _, out, _ = cli("backfill", *window, "--dry-run", "--config", config)
+    assert out.splitlines()[-2:] == [
+        "Another command holds the journal, run --once: it can begin when that has ended.",
+        "Nothing was changed.",
+    ]
+    code, out, err = cli("backfill", *window, "--config", config)
+    assert (code, out) == (1, "")
+    assert "in use by another command, which takes no orders: run --once" in err
+    code, out, _ = cli("backfill", *window, "--detach", "--config", config)
+    assert code == 0
+    assert "the next run of the bridge begins with it" in out
+    scene.play(journal.aclose)
 
 
 @pytest.mark.parametrize(

@@ -835,6 +835,24 @@ def test_a_backfill_moves_itself_and_nothing_else(open_journal: Open, path: Path
     play(open_journal, scenario, "app")
 
 
+def test_a_backfill_ends_behind_what_it_knew(open_journal: Open, path: Path) -> None:
+    """What was journaled before it may still be on its way: its last batch is not before that."""
+
+    async def scenario(journal: Journal) -> None:
+        await journal.attach("one")
+        await journal.append(walk("app", item(3, "a"), position=50))
+        order(journal, path)
+        assert (await journal.backfill(walk("app", position=4), "job")).last_seq is None
+        (job,) = await journal.backfills()
+        assert job.apps[0].last_seq == 0
+        found = walk("app", item(3, "a"), position=5)
+        assert await journal.backfill(found, "job") == Appended(0, 1, None)
+        (job,) = await journal.backfills()
+        assert job.apps[0].last_seq == 1
+
+    play(open_journal, scenario, "app")
+
+
 def test_a_backfill_for_some_gives_each_what_it_has_not(open_journal: Open, path: Path) -> None:
     """A destination has what came since its cursor began, or what a backfill brought for it."""
 
@@ -854,6 +872,37 @@ def test_a_backfill_for_some_gives_each_what_it_has_not(open_journal: Open, path
         assert (await journal.append(walk("app", item(3, "c")))).added == 1
 
     play(open_journal, scenario, "app")
+
+
+def test_a_destination_that_was_forgotten_gets_what_backfills_brought_before(
+    open_journal: Open, path: Path
+) -> None:
+    """What one brought for it before its cursor began anew is not had any more."""
+
+    async def before(journal: Journal) -> None:
+        await journal.attach("old")
+        await journal.attach("new")
+        order(journal, path, "new", apps=("app", "other"))
+        await journal.append(walk("app", item(9, "z")))
+        found = walk("app", item(1, "a"), item(2, "b", dated=False), position=5)
+        assert await journal.backfill(found, "job") == Appended(2, 0, 2)
+        for name in ("old", "new"):
+            await journal.advance(name, 2)
+        if isinstance(journal, MemoryJournal):
+            del journal.contents.cursors["new"], journal.contents.began["new"]
+
+    async def after(journal: Journal) -> None:
+        await journal.attach("old")
+        await journal.attach("new", Start.NOW)
+        found = walk("app", item(1, "a"), item(2, "b", dated=False), position=6)
+        assert await journal.backfill(found, "job") == Appended(2, 0, 3)
+        assert await journal.backfill(found, "job") == Appended(0, 2, None)
+
+    play(open_journal, before, "app")
+    if path.exists():
+        with Orders.open(path) as orders:
+            orders.forget("new")
+    play(open_journal, after)
 
 
 def test_a_backfill_for_a_destination_that_is_not_there_stores_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from bridge.journal.ledger import (
     RefusalReason,
     State,
 )
-from bridge.journal.lock import Lock, is_held
+from bridge.journal.lock import Lock, is_held, say_task, task_of
 from bridge.journal.sqlite import SqliteJournal
 from bridge.model import AppRecord, DeadLetter, Encoded, Gap, GapKind, Read, ReadKind
 from bridge.simulator.manual_clock import ManualClock
@@ -309,6 +310,23 @@ def test_a_break_while_reading_is_told(running: SqliteJournal, path: Path) -> No
     for read in (ledger.apps, ledger.destinations, ledger.live_bytes):
         with pytest.raises(JournalUnusable, match="the journal cannot be read"):
             read()
+
+
+def test_the_lock_says_what_its_holder_does(path: Path) -> None:
+    """Where that is one task; it goes with the lock, and who comes next is told the pid alone."""
+    assert task_of(path) == ""
+    lock = Lock(path)
+    assert task_of(path) == ""
+    say_task(path, "run --once")
+    assert task_of(path) == "run --once"
+    with pytest.raises(JournalUnusable, match=rf"another process \(pid {os.getpid()}\)"):
+        Lock(path)
+    assert task_of(path) == "run --once"
+    lock.release()
+    assert task_of(path) == ""
+    lock = Lock(path)
+    assert task_of(path) == ""
+    lock.release()
 
 
 def test_looking_at_the_lock_is_no_rival(path: Path) -> None:
