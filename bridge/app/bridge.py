@@ -8,7 +8,7 @@ waits in the journal. The loops may be cancelled at any await, so a deadline cos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from bridge.model import SECOND, Backfill
 from bridge.source.account import Account
 from bridge.source.scout import Scout
 from bridge.source.tailer import Tailer
+from bridge.tasks import cancelled
 from bridge.telemetry import Emit
 from bridge.telemetry.service import HungUp, InternalError, Progress
 
@@ -92,7 +93,7 @@ class Bridge:
                 group.create_task(self._keep("scout", self._scout.run)),
             ]
             await stop.wait()
-            await _cancelled([*reading, *watching])
+            await cancelled([*reading, *watching])
             await self._finish(delivering, halt)
 
     async def run_once(self, patience: float, stop: asyncio.Event | None = None) -> list[str]:
@@ -127,7 +128,7 @@ class Bridge:
                         if stop.is_set()
                         else self.obstacles()
                     )
-            await _cancelled([catching_up])
+            await cancelled([catching_up])
             await self._finish(delivering, halt)
         return obstacles
 
@@ -224,7 +225,7 @@ class Bridge:
     async def _finish(self, delivering: Sequence[asyncio.Task[None]], halt: asyncio.Event) -> None:
         halt.set()
         _, late = await asyncio.wait(delivering, timeout=GRACE) if delivering else ((), ())
-        await _cancelled(late)
+        await cancelled(late)
 
     async def _keep(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run an app's loop; a defect in it is told and stops this app only, for a while."""
@@ -271,11 +272,3 @@ class Bridge:
             sum(t.read for t in self.tailers),
             sum(f.state.delivered for f in self.forwarders),
         )
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    tasks = list(tasks)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)

@@ -21,6 +21,7 @@ from bridge.source.account import Account
 from bridge.source.follow import Follower
 from bridge.source.reader import Reader
 from bridge.source.schedule import Pace
+from bridge.tasks import cancelled
 from bridge.timestamps import format_tick
 
 _PATIENCE: Final = 60.0
@@ -81,14 +82,8 @@ async def tail(config: settings.Settings, world: World, asked: Asked, show: Show
         account = await account_of(config, world, stack)
         following = _Following(config, world, account, asked, show)
         tasks = [asyncio.create_task(following.follow(app)) for app in apps]
-        stack.push_async_callback(_cancelled, tasks)
+        stack.push_async_callback(cancelled, tasks)
         await asyncio.gather(*tasks)
-
-
-async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,22 +27,21 @@ from bridge.model import (
 )
 from bridge.source.account import Account
 from bridge.source.backlog import Backlog, Piece
+from bridge.source.gap_tally import GapTally
 from bridge.source.known_gaps import KnownGaps
 from bridge.source.reader import Reader
 from bridge.source.retention import Retention
-from bridge.source.schedule import Slice
+from bridge.source.schedule import Slice, slice_target
 from bridge.source.shaped import ShapedTally
 from bridge.source.trouble import Patience
 from bridge.telemetry import Emit
 from bridge.telemetry.meter import Meter
-from bridge.telemetry.reading import GapClosed, GapFound
+from bridge.timestamps import LATEST
 
 Encoder: TypeAlias = Callable[[Sequence[Identified], Tick, Sequence[Gap]], Sequence[Encoded]]
 
 _WIDTH: Final = 2
 """Slices read at a time: one is read while the one before it is stored."""
-_SHARE_OF_A_PAGE: Final = 0.75
-_END_OF_TIME: Final[Tick] = 2**62
 _FULL_PAUSE: Final = 1.0
 
 
@@ -88,12 +87,12 @@ class Backfiller:
         self._encode = encode
         self._shaped = shaped
         self._room = room
-        self._meter = meter
         self._clock = clock
         self._random = random
         self._emit = emit
         self._retention = Retention(reader)
         self._gaps = KnownGaps()
+        self._gap_tally = GapTally(app.name, self._gaps, meter=meter, emit=emit)
         self._trouble = ""
 
     @property
@@ -120,12 +119,12 @@ class Backfiller:
 
     async def _read_on(self) -> None:
         self._gaps.resume(await self._journal.gaps(self.name))
-        newest = await self._journal.anchor(self.name, _END_OF_TIME)
+        newest = await self._journal.anchor(self.name, LATEST)
         if newest is not None:
             self._reader.knows(newest.tick)
         if not self._met:
             self._retention.doubt(self._job.floor, self._clock.now())
-        target = max(1, int(_SHARE_OF_A_PAGE * self._reader.limit.value))
+        target = slice_target(self._reader.limit.value)
         backlog = Backlog(self._reader, width=_WIDTH, clock=self._clock, random=self._random)
         await backlog.read(
             Slice(self.position, self._job.ceiling),
@@ -164,7 +163,7 @@ class Backfiller:
         self.position = window.ceiling
         self.read += appended.added
         self._met += len(found)
-        self._tell(gaps, closed)
+        self._gap_tally.stored(gaps, closed)
         if appended.last_seq is not None:
             self._room.stored(appended.last_seq, appended.added)
         return len(found)
@@ -187,10 +186,3 @@ class Backfiller:
                 self._trouble = ""
                 self._shaped.stored()
                 return appended
-
-    def _tell(self, gaps: Sequence[Gap], closed: Sequence[Gap]) -> None:
-        for gap in self._gaps.journaled(gaps, closed):
-            self._meter.gap(self.name)
-            self._emit(GapFound.of(self.name, gap))
-        for gap in closed:
-            self._emit(GapClosed(self.name, gap.floor, gap.ceiling))

@@ -21,6 +21,7 @@ from bridge.source.reader import Reader, concerns_one_request
 from bridge.source.schedule import Slice, Slicer
 from bridge.source.trouble import Patience
 from bridge.source.walk import Walk
+from bridge.tasks import cancelled
 
 LONGEST_FAILURE: Final = 3600.0
 """Seconds that a slice may fail, while others succeed, before it is given up for now."""
@@ -111,7 +112,7 @@ class Backlog:
                     ]
                     line.extendleft(reversed(parts))
         finally:
-            await _cancelled([job.task for job in line if job.task is not None])
+            await cancelled([job.task for job in line if job.task is not None])
 
     def _start(
         self, job: _Job, density: float, anchor: Anchor | None
@@ -149,9 +150,3 @@ class Backlog:
                     return Piece(window, None, [gap], began)
             else:
                 return _Cut(fails=False) if gaps is None else Piece(window, walk, gaps, began)
-
-
-async def _cancelled(tasks: list[asyncio.Task[Piece | _Cut]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,7 +15,7 @@ from bridge.model import SECOND, Gap, GapKey, Identified, Tick
 from bridge.source.account import Account
 from bridge.source.backlog import Backlog, Piece
 from bridge.source.reader import Reader
-from bridge.source.schedule import Slice
+from bridge.source.schedule import Slice, slice_target
 from bridge.source.walk import Walk
 
 _OVERLAP: Final[Tick] = 2 * SECOND
@@ -25,7 +25,6 @@ _LATE: Final[Tick] = 30 * SECOND
 _LOOK_BACK_EVERY: Final = 10.0
 _REMEMBERED: Final[Tick] = 2 * _LATE
 _LIVE_PAGES: Final = 8
-_SHARE_OF_A_PAGE: Final = 0.75
 
 Take: TypeAlias = Callable[[Sequence[Identified], Sequence[Gap]], None]
 """Entries that were not shown before, oldest first, and what of them cannot be proved complete."""
@@ -91,8 +90,7 @@ class Follower:
 
     async def _catch_up(self, walk: Walk, window: Slice) -> None:
         """Read what takes many pages slice by slice, so that the oldest is shown first and soon."""
-        size = walk.largest or self._reader.limit.value
-        target = max(1, int(_SHARE_OF_A_PAGE * size))
+        target = slice_target(walk.largest or self._reader.limit.value)
         density = walk.density
         del walk  # its pages are not needed while the rest is read
         await self._backlog.read(

@@ -22,6 +22,7 @@ from bridge.model import (
     ReadKind,
     Tick,
 )
+from bridge.source.gap_tally import GapTally
 from bridge.source.known_gaps import KnownGaps
 from bridge.source.retention import Retention
 from bridge.source.schedule import Slice
@@ -32,7 +33,7 @@ from bridge.source.trouble import Patience, Trouble
 from bridge.source.walk import Walk
 from bridge.telemetry import Emit
 from bridge.telemetry.meter import Meter
-from bridge.telemetry.reading import GapClosed, GapFound, ReadingPaused, ReadingResumed
+from bridge.telemetry.reading import ReadingPaused, ReadingResumed
 
 _WORTH_STORING: Final[Tick] = 60 * SECOND
 
@@ -70,6 +71,7 @@ class Progress:
         self.position: Tick | None = None
         self.sweeps = Sweeps({})
         self.gaps = KnownGaps()
+        self._gap_tally = GapTally(app, self.gaps, meter=meter, emit=emit)
         self.read = 0
         self.barren = False
         self.density = 0.0
@@ -81,7 +83,6 @@ class Progress:
         self._encode = encode
         self._shaped = shaped
         self._retention = retention
-        self._meter = meter
         self._time = time
         self._clock = clock
         self._random = random
@@ -182,7 +183,7 @@ class Progress:
                 )
             )
             self.read += appended.added
-            self._tell(gaps, closed)
+            self._gap_tally.stored(gaps, closed)
             self._stored = position if told else self._stored
             self._swept = sweeps
         self.position, self.sweeps = position, sweeps
@@ -195,14 +196,6 @@ class Progress:
         return any(
             cursor - before.get(age, 0) >= _WORTH_STORING for age, cursor in sweeps.cursors.items()
         )
-
-    def _tell(self, gaps: Sequence[Gap], closed: Sequence[Gap]) -> None:
-        """Report a gap once, however often it is met."""
-        for gap in self.gaps.journaled(gaps, closed):
-            self._meter.gap(self._app)
-            self._emit(GapFound.of(self._app, gap))
-        for gap in closed:
-            self._emit(GapClosed(self._app, gap.floor, gap.ceiling))
 
     async def _append(self, append: Append) -> Appended:
         patience = Patience(self._random)

@@ -11,6 +11,7 @@ from bridge.source.walk import lower_limit
 from bridge.timestamps import ceil_to
 
 _PARTS: Final = 4
+_SHARE_OF_A_PAGE: Final = 0.75
 _SELDOM: Final = 15.0
 _MOST_OFTEN: Final = 20
 _STEP: Final = 4
@@ -81,6 +82,11 @@ class PageLimit:
         self._completed += 1
         if self.value < self._most and self._completed >= self._wanted:
             self.value, self._completed = min(self._most, self.value * 2), 0
+
+
+def slice_target(page: int) -> int:
+    """How many entries a slice should hold: so many that one page of that size shows them all."""
+    return max(1, int(_SHARE_OF_A_PAGE * page))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,12 +35,13 @@ from bridge.source.backlog import Backlog, Piece
 from bridge.source.progress import Progress
 from bridge.source.reader import Reader
 from bridge.source.retention import LONG_AWAY, Retention
-from bridge.source.schedule import Looks, Pace, Slice
+from bridge.source.schedule import Looks, Pace, Slice, slice_target
 from bridge.source.shaped import ShapedTally
 from bridge.source.sweeper import Sweeper
 from bridge.source.sweeps import Sweeps
 from bridge.source.trouble import Patience
 from bridge.source.walk import Walk
+from bridge.tasks import cancelled
 from bridge.telemetry import Emit
 from bridge.telemetry.meter import NO_METER, Meter
 from bridge.telemetry.reading import (
@@ -52,6 +53,7 @@ from bridge.telemetry.reading import (
     NothingShown,
 )
 from bridge.telemetry.spans import NO_TRACER, POLL, Tracer
+from bridge.timestamps import LATEST
 
 OVERLAP: Final[Tick] = SECOND // 2
 """How far below the last completed walk the next one starts: what was visible only just late."""
@@ -60,14 +62,12 @@ AHEAD: Final[Tick] = 5 * SECOND
 """Entries stamped further ahead of the server's time than this are read apart from the others."""
 
 _LIVE_PAGES: Final = 8
-_SHARE_OF_A_PAGE: Final = 0.75
 _LIVE_PATIENCE: Final = 60.0
 _PRUNE_EVERY: Final = 60 * SECOND
 _PRUNE_MARGIN: Final = 600 * SECOND
 _SHORTEST_AWAY: Final[Tick] = 60 * SECOND
 _LOOKS_AWAY: Final = 4
 _MORE_OPINIONS: Final = 2
-_END_OF_TIME: Final[Tick] = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +190,11 @@ class Tailer:
         """
         if self._progress.paused:
             return None
-        moved = self._progress.moved
-        look = max(self._moved, moved[ReadKind.LIVE], moved[ReadKind.BACKLOG])
+        stored = self._progress.moved
+        look = max(self._moved, stored[ReadKind.LIVE], stored[ReadKind.BACKLOG])
         loops = [(self._reader, look)]
         if self._sweeping is not None:
-            loops.append((self._aside, max(self._sweeping, moved[ReadKind.SWEEP])))
+            loops.append((self._aside, max(self._sweeping, stored[ReadKind.SWEEP])))
         if any(reader.waits for reader, _ in loops):
             return None
         return min(max(moved, reader.heard) for reader, moved in loops)
@@ -255,7 +255,7 @@ class Tailer:
         self._progress.gaps.resume(await self._journal.gaps(self.name))
         self._start = record.position
         # One that has never shown anything may still have a wrong id.
-        self._first = await self._journal.anchor(self.name, _END_OF_TIME) is None
+        self._first = await self._journal.anchor(self.name, LATEST) is None
         self._emit(AppResumed(self.name, record.position))
 
     async def run(self) -> None:
@@ -269,9 +269,7 @@ class Tailer:
             for defect in done:
                 defect.result()
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await cancelled(loops)
 
     async def _keep_looking(self) -> None:
         while True:
@@ -389,7 +387,7 @@ class Tailer:
         """
         began = self._clock.monotonic()
         now = self._account.time.at(began)
-        newest = await self._journal.anchor(self.name, _END_OF_TIME)
+        newest = await self._journal.anchor(self.name, LATEST)
         self._progress.barren = newest is None
         if newest is not None:
             self._reader.knows(newest.tick)
@@ -492,8 +490,7 @@ class Tailer:
         return (floor, anchor) if above == floor else (above, None)
 
     def _target(self, largest_page: int) -> int:
-        """How many entries a slice should hold: so many that one request shows them all."""
-        return max(1, int(_SHARE_OF_A_PAGE * (largest_page or self._reader.limit.value)))
+        return slice_target(largest_page or self._reader.limit.value)
 
     async def _catch_up(self, backlog: Slice, target: int, anchor: Anchor | None) -> None:
         """Read and journal a backlog slice by slice, oldest first."""

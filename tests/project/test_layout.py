@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-_BASE = frozenset({"model", "errors", "clock", "timestamps", "gaps", "patterns", "pulse", "coding"})
+_BASE = frozenset(
+    {"model", "errors", "clock", "timestamps", "gaps", "patterns", "pulse", "tasks", "coding"}
+)
 _LOW = frozenset({"mapping", "journal", "destinations", "telemetry"})
 _HIGH = frozenset({"source", "delivery", "admin"})
 _BELOW_APP = _BASE | {"payload", "settings"} | _LOW | _HIGH
@@ -24,6 +26,7 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
     "coding": frozenset(),
     "clock": frozenset({"model", "errors"}),
     "pulse": frozenset({"clock"}),
+    "tasks": frozenset(),
     "payload": _BASE,
     "settings": frozenset({"model", "errors", "timestamps", "patterns"}),
     "simulator": _BASE | {"payload"},
