@@ -19,7 +19,7 @@ from bridge.delivery.retry import Backoff, asked, doubling
 from bridge.delivery.selection import Selection
 from bridge.delivery.slots import Slots
 from bridge.delivery.split import Piece, letters, request_of, split
-from bridge.delivery.trials import Budget, Refused, Suspicion, Trial, Trials
+from bridge.delivery.trials import Budget, Suspicion, Trial, Trials
 from bridge.delivery.trust import Trust
 from bridge.delivery.witness import Witness
 from bridge.destinations import Destination
@@ -160,10 +160,8 @@ class Courier:
     async def _stand_aside(self, suspicion: Suspicion) -> bool:
         """Wait until another request has been accepted, or it is time to try this one again."""
         async with self._slots.lent():
-            while self._trust.lost or not self._accepts_since(suspicion):
-                due = suspicion.due
-                if not self._accepts_since(suspicion):
-                    due = max(due, suspicion.lonely)
+            while not (accepted := self._accepts_since(suspicion)) or self._trust.lost:
+                due = suspicion.due if accepted else max(suspicion.due, suspicion.lonely)
                 left = due - self._clock.monotonic()
                 if left <= 0 or self._gate.closed:
                     break
@@ -175,6 +173,8 @@ class Courier:
 
     async def _hear_witness(self, trials: Trials, trial: Trial) -> None:
         """Send what was accepted before once more, where nothing else shows whose fault it is."""
+        if not self._wants_contrast(trials, trial):
+            return  # and waits for nobody else's witness
         async with self._hearing:
             if not self._wants_contrast(trials, trial) or (found := self._witness.call()) is None:
                 return
@@ -291,7 +291,7 @@ class Courier:
                 doubted=answer.contrast or trial.doubted,
                 due=now + trial.waits.after(answer.outcome),
                 lonely=now + _LONELY if trial.lone and self._witness.known else now,
-                refused=Refused(1) if rejected and trial.lone else None,
+                refused=rejected and trial.lone,
             )
             trials.aside(trial, suspicion)
 

@@ -53,15 +53,15 @@ class Suspicion:
     """A piece that stands aside, until it is ``due`` on the monotonic clock or others are accepted.
 
     While none are, a lone record is left until ``lonely`` at least. ``until`` is `Answer.until` of
-    its last refusal, ``doubted`` whether one came in contrast, ``refused`` what an acceptance would
-    disprove.
+    its last refusal, ``doubted`` whether one came in contrast; ``refused`` if it is a lone record
+    that was rejected, which an acceptance would disprove.
     """
 
     until: int
     doubted: bool
     due: float
     lonely: float
-    refused: Refused | None = None
+    refused: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -177,9 +177,8 @@ class Trials:
         if unsent:
             return False
         self.descending, self.stuck, self._searched = True, False, True
-        own = None if trial.suspicion is None else trial.suspicion.refused
-        disproved = [one.disproved() for one in (trial.part_of, own) if one is not None]
-        return any(disproved)
+        last = trial.part_of is not None and trial.part_of.disproved()
+        return last or (trial.suspicion is not None and trial.suspicion.refused)
 
     def apart(self, trial: Trial, pieces: Sequence[Piece], answer: Answer) -> None:
         """Have these pieces sent instead of a trial.

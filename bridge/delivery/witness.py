@@ -12,7 +12,7 @@ from bridge.clock import Clock
 from bridge.delivery.selection import Selection
 from bridge.delivery.split import Piece
 from bridge.model import Encoded
-from bridge.payload import Request, singles
+from bridge.payload import Request, alone, located, uid_of
 
 
 class Witness:
@@ -41,11 +41,11 @@ class Witness:
         """Its uid and the request; None where there is none, or where it has become too old."""
         if self._part is None:
             return None
-        uid, record = min(singles(Request((self._part,))), key=lambda found: found[1].size)
+        found = min(located(self._part), key=lambda one: one[2].ByteSize())
         if self._part.records > 1:  # else it goes as the bytes that it was
-            self._part = record
+            self._part = alone(found)
         request = Request((self._part,))
         if self._selection.expired(request, self._clock.now()):
             self.drop()
             return None
-        return uid, request
+        return uid_of(found[2]), request

@@ -174,8 +174,6 @@ def _trace_bytes(trace: TraceContext) -> bytes:
 
 def _told(trace: TraceContext | None, traceback: Traceback | None) -> frozenset[str]:
     """The labels that the record says completely by its trace ids and its exception."""
-    if trace is None and traceback is None:
-        return _NONE
     keys = trace.keys if trace else _NONE
     return keys | {traceback.label} if traceback and traceback.label else keys
 
