@@ -30,7 +30,7 @@ from bridge.source.schedule import PageLimit
 from bridge.source.trouble import Patience, Trouble, may_pass
 from bridge.source.walk import FAR_BACK, Walk, density_of
 from bridge.telemetry import Emit
-from bridge.timestamps import ceil_to
+from bridge.timestamps import ceil_to, floor_to
 
 LARGEST_WALK: Final = 8 * 1024 * 1024
 """Bytes of answers after which a walk that may be given up is given up: memory is bounded."""
@@ -260,9 +260,10 @@ class Reader:
         newest, known_at = self.learned.newest
         if self._clock.monotonic() - known_at > _REMEMBERED:
             return
-        # No wider than needed: the API may fail for what lies beyond.
-        until = ceil_to(newest + 1, SECOND)
-        if await self._shows_any(newest - 1, until, (self._filter,), patience):
+        # No wider than needed: the API may fail for what lies beyond. Bounds are exclusive, and a
+        # server may compare by the millisecond: then its own millisecond hides the entry.
+        since, until = floor_to(newest, MILLISECOND) - 1, ceil_to(newest + 1, SECOND)
+        if await self._shows_any(since, until, (self._filter,), patience):
             return
         old = self._account.time.now() - newest > _SURELY_KEPT
         if not old or not await self._shows_any(newest - FAR_BACK, None, (Filter(),), patience):

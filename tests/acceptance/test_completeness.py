@@ -162,6 +162,7 @@ def test_repeats_run_after_run(command: Command, opened: ExitStack) -> None:
     assert not difference(backend, [one.message for one in [*first, *fresh]])
 
 
+@pytest.mark.parametrize("fraction", [100_000, 910_123], ids=["", "near the next second"])
 @pytest.mark.parametrize(
     "quirks",
     [
@@ -174,10 +175,10 @@ def test_repeats_run_after_run(command: Command, opened: ExitStack) -> None:
     ids=["cap of 100", "bounds cut to ms", "compared by ms", "bare array", "all three"],
 )
 def test_servers_that_read_the_page_otherwise(
-    command: Command, opened: ExitStack, quirks: Quirks
+    command: Command, opened: ExitStack, quirks: Quirks, fraction: int
 ) -> None:
     """Nothing is lost, and filters still hold, where the page leaves the server a choice."""
-    since = _ago(600)
+    since = _ago(600) // 1_000_000 * 1_000_000 + fraction
     # Up to 57 entries in one millisecond, in steps of 1 µs too.
     lines = [
         line(since + ms * 1000 + n % 7 * 111, f"{ms}.{n}")
