@@ -245,19 +245,22 @@ def look(config: settings.Settings, name: str) -> Sight:
         jobs = {job.name: job for job in ledger.backfills()}
         if name not in jobs:
             raise rules.not_known("backfill", name, jobs)
-        job = jobs[name]
-        last = max(app.last_seq for app in job.apps)
-        takers = [one for one in ledger.destinations() if _takes(job, one.name)]
-        behind = [one for one in takers if one.cursor < last]
-        busy = _busy(ledger, name)
-        return Sight(
-            job,
-            {one.name: one.records for one in behind if not _rests(one)},
-            tuple(one.name for one in behind if _rests(one)),
-            tuple(one.cursor for one in takers if not _rests(one)),
-            ledger.held and not busy,
-            busy,
-        )
+        return _sight(ledger, jobs[name])
+
+
+def _sight(ledger: Ledger, job: Backfill) -> Sight:
+    last = max(app.last_seq for app in job.apps)
+    takers = [one for one in ledger.destinations() if _takes(job, one.name)]
+    behind = [one for one in takers if one.cursor < last]
+    busy = _busy(ledger, job.name)
+    return Sight(
+        job,
+        {one.name: one.records for one in behind if not _rests(one)},
+        tuple(one.name for one in behind if _rests(one)),
+        tuple(one.cursor for one in takers if not _rests(one)),
+        ledger.held and not busy,
+        busy,
+    )
 
 
 def listed(config: settings.Settings) -> tuple[Sight, ...]:
@@ -267,8 +270,7 @@ def listed(config: settings.Settings) -> tuple[Sight, ...]:
         JournalUnusable: there is no journal, or it cannot be read.
     """
     with Ledger.open(config.journal.path) as ledger:
-        names = [job.name for job in ledger.backfills()]
-    return tuple(look(config, name) for name in names)
+        return tuple(_sight(ledger, job) for job in ledger.backfills())
 
 
 def cancel(config: settings.Settings, name: str) -> Backfill:

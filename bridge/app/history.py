@@ -54,18 +54,22 @@ class History:
             value = values[key]
             ring[slot % self._length] = nan if value is None else _short(value)
 
-    def series(self, key: Series) -> list[float | None]:
-        """The samples of a series, oldest first, up to the last slot that was noted."""
+    def series(self, key: Series, newest: int | None = None) -> list[float | None]:
+        """The samples of a series, oldest first, up to the last slot that was noted.
+
+        All of the past that is kept, or its ``newest`` samples.
+        """
         ring = self._rings.get(key)
         if ring is None:
             return []
-        slots = range(max(0, self._last - self._length + 1), self._last + 1)
+        kept = self._length if newest is None else newest
+        slots = range(max(0, self._last - kept + 1), self._last + 1)
         samples = (ring[slot % self._length] for slot in slots)
         return [None if isnan(sample) else sample for sample in samples]
 
     def mean(self, key: Series, samples: int) -> float | None:
         """The mean of the newest samples that are known; None where none is."""
-        known = [value for value in self.series(key)[-samples:] if value is not None]
+        known = [value for value in self.series(key, samples) if value is not None]
         return sum(known) / len(known) if known else None
 
     def _slot(self) -> int:

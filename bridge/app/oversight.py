@@ -181,7 +181,8 @@ class Oversight:
             if self._clock.monotonic() - self._told_at >= _READ_EVERY:
                 self._told_at = self._clock.monotonic()
                 with suppress(JournalError):  # told by those whose work it stops
-                    self._told = as_json(await asyncio.to_thread(status, self._config, self._clock))
+                    found = await asyncio.to_thread(status, self._config, self._clock)
+                    self._told = as_json(found, words=False)
             return self._told
 
     async def _look(self, bridge: Bridge) -> None:

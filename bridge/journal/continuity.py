@@ -16,14 +16,12 @@ _HOLE: Final = """
     WHERE seq <> before + 1 ORDER BY seq LIMIT 1
 """
 _JUMP: Final = """
-    SELECT seq FROM (
-        SELECT seq, records_through - records AS records_left,
-               bytes_through - length(gzip) AS bytes_left,
-               lag(records_through) OVER told AS records_before,
-               lag(bytes_through) OVER told AS bytes_before
-        FROM batches WINDOW told AS (ORDER BY seq))
-    WHERE records_left <> records_before OR bytes_left <> bytes_before ORDER BY seq LIMIT 1
+    SELECT batch.seq FROM batches AS batch JOIN batches AS before ON before.seq = batch.seq - 1
+    WHERE batch.records_through - batch.records <> before.records_through
+       OR batch.bytes_through - length(batch.gzip) <> before.bytes_through
+    ORDER BY batch.seq LIMIT 1
 """
+"""For numbers without a hole. No window: SQLite would copy every batch to a file for it."""
 _ENDS: Final = """
     SELECT (SELECT min(cursor) FROM cursors), (SELECT max(cursor) FROM cursors),
            (SELECT min(seq) FROM batches), (SELECT max(seq) FROM batches),

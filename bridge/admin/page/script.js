@@ -355,7 +355,7 @@ function showApps(apps) {
     say(late.querySelector(".number"), app.late ? whole.format(app.late.entries) : "none");
     say(late.querySelector(".sub"), app.late ? `up to ${span(app.late.latest_seconds)}` : "");
     say(gaps.querySelector(".number"), app.open_gaps ? whole.format(app.open_gaps) : "none");
-    const samples = past.apps[app.app] ?? { lag: [], rate: [] };
+    const samples = known(past.apps, app.app) ?? { lag: [], rate: [] };
     showChart(behind, samples.lag, span, "Behind");
     showChart(flow, samples.rate, rate, "Entries read");
     showProblem(bodies[n], known(problems.apps, app.app), ["warning", "failure"].includes(app.level));
@@ -376,7 +376,7 @@ function showDestinations(destinations) {
     say(waiting.querySelector(".number"), one.waiting_records ? whole.format(one.waiting_records) : "none");
     say(waiting.querySelector(".sub"), one.waiting_records ? size(one.waiting_bytes) : "");
     say(dead.querySelector(".number"), one.dead_letters ? whole.format(one.dead_letters) : "none");
-    const samples = past.destinations[one.destination] ?? { age: [], rate: [] };
+    const samples = known(past.destinations, one.destination) ?? { age: [], rate: [] };
     showChart(behind, samples.age, span, "Behind");
     showChart(flow, samples.rate, rate, "Entries delivered");
     showProblem(bodies[n], known(problems.destinations, one.destination), ["warning", "failure"].includes(one.level));
