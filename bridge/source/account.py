@@ -61,6 +61,10 @@ class Account:
         """How many requests wait for their turn."""
         return self._limiter.waiting
 
+    def holds(self, app: str, walk: object, size: int) -> None:
+        """An app's walk took an answer of so many bytes, and keeps them for as long as it lives."""
+        self._limiter.holding.add(app, walk, size)
+
     def prefer(self, app: str) -> None:
         """Let the app's next request go ahead of others: something of it waits to be read."""
         self._limiter.prefer(app)
@@ -72,22 +76,24 @@ class Account:
         *,
         troubled: bool,
         patient: bool = False,
+        begins: bool = False,
         begun: Callable[[], None] = lambda: None,
     ) -> Page:
         """Fetch one page for an app when its turn comes; ``begun`` is called when it has come.
 
         ``troubled`` after a failure of its own; ``patient`` for work beside the app's loops that
         takes what requests are left over. What asks for new entries goes before what asks for old
-        ones.
+        ones, and what ``begins`` a walk waits while much is read and not stored.
 
         Raises:
             ApiError: no usable page; the limiter has been told of a 429 or a refused key.
         """
+        begins = begins and not self._limiter.holding.holds(app)
         kind = Kind.PRESENT if query.until is None else Kind.PAST
         turn = app
         if patient:  # the app's loops do not wait for it
             kind, turn = Kind.PATIENT, f"{app} (aside)"
-        async with self._limiter.slot(turn, troubled=troubled, kind=kind):
+        async with self._limiter.slot(turn, troubled=troubled, kind=kind, begins=begins):
             begun()
             sent = self._clock.monotonic()
             self.requests += 1

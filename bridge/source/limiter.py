@@ -9,6 +9,9 @@ places, so that requests that hang do not take them all.
 Work that has time takes what is left over: it goes when nobody else waits, has half of the places
 at most, and leaves the second's worth after a pause to the others. Where nothing is left over it
 gets every eleventh request all the same, or it would never end.
+While much of what was read is not stored, an app that holds nothing of it begins no walk; what
+brings a walk to its end, or stands before it in its app's order, goes on. It waits for some seconds
+at most, so that this slows reading down and never stops it.
 When the server throttles, all starts are held back and the budget is lowered for a while; when
 the key is refused, one request at a time finds out whether it is good again.
 """
@@ -25,6 +28,7 @@ from itertools import count
 from typing import Final
 
 from bridge.clock import Clock
+from bridge.source.holding import Holding
 
 _FIRST_HOLD: Final = 1.0
 _LONGEST_HOLD: Final = 60.0
@@ -55,6 +59,12 @@ _TURNS: Final = (
 )
 """Which kind goes first, turn by turn; the patient go last."""
 
+_FULL_FOR: Final = 5.0
+_LOOK_AGAIN: Final = 0.05
+
+_WAYS: Final = ((False, False), (False, True), (True, False), (True, True))
+"""In trouble or not, beginning a walk or not."""
+
 _PASSED_OVER: Final = 10
 """So many turns of others while it waits, and the patient have one."""
 
@@ -68,25 +78,26 @@ class _Waiter:
     app: str = field(compare=False)
     kind: Kind = field(compare=False)
     troubled: bool = field(compare=False)
+    begins: bool = field(compare=False)
     granted: asyncio.Future[None] = field(compare=False)
 
 
 class _Lines:
-    """Who waits, in a line for each kind, those in trouble apart."""
+    """Who waits, in a line for each kind, those in trouble and those that begin a walk apart."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[Kind, bool], list[_Waiter]] = {}
+        self._lines: dict[tuple[Kind, bool, bool], list[_Waiter]] = {}
 
     def __len__(self) -> int:
         return sum(not one.granted.done() for line in self._lines.values() for one in line)
 
     def add(self, waiter: _Waiter) -> None:
-        heappush(self._lines.setdefault((waiter.kind, waiter.troubled), []), waiter)
+        heappush(self._lines.setdefault(_line_of(waiter), []), waiter)
 
     def prefer(self, app: str) -> None:
         """Move the app's requests for what is new to the preferred ones."""
-        for way in (False, True):
-            line = self._lines.get((Kind.PRESENT, way), [])
+        for way in _WAYS:
+            line = self._lines.get((Kind.PRESENT, *way), [])
             found = [one for one in line if one.app == app]
             if found:
                 line[:] = [one for one in line if one.app != app]
@@ -96,26 +107,33 @@ class _Lines:
 
     def has(self, kind: Kind) -> bool:
         """Whether any of a kind waits."""
-        return any(self._head((kind, way)) for way in (False, True))
+        return any(self._head((kind, *way)) for way in _WAYS)
 
-    def first(self, kinds: Sequence[Kind], *, troubled: bool) -> _Waiter | None:
-        """Who goes next, of the first kind of which anyone waits; with ``troubled``, all may."""
+    def first(self, kinds: Sequence[Kind], *, troubled: bool, begins: bool) -> _Waiter | None:
+        """Who goes next, of the first kind of which anyone waits.
+
+        Not who is in trouble, unless ``troubled``; not who begins a walk, unless ``begins``.
+        """
+        ways = [way for way in _WAYS if way[0] <= troubled and way[1] <= begins]
         for kind in kinds:
-            ways = (False, True) if troubled else (False,)
-            heads = [head for way in ways if (head := self._head((kind, way)))]
+            heads = [head for way in ways if (head := self._head((kind, *way)))]
             if heads:
                 return min(heads)
         return None
 
     def remove_first(self, waiter: _Waiter) -> None:
         """Take off who goes next."""
-        heappop(self._lines[waiter.kind, waiter.troubled])
+        heappop(self._lines[_line_of(waiter)])
 
-    def _head(self, key: tuple[Kind, bool]) -> _Waiter | None:
+    def _head(self, key: tuple[Kind, bool, bool]) -> _Waiter | None:
         line = self._lines.get(key, [])
         while line and line[0].granted.done():  # its wait was cancelled
             heappop(line)
         return line[0] if line else None
+
+
+def _line_of(waiter: _Waiter) -> tuple[Kind, bool, bool]:
+    return waiter.kind, waiter.troubled, waiter.begins
 
 
 class Limiter:
@@ -132,6 +150,8 @@ class Limiter:
         self._hold = 0.0
         self._served: dict[str, int] = {}
         self._turns = count()
+        self.holding = Holding()
+        self._full_since: float | None = None
         self._grants = 0
         self._patient = 0
         self._passed_over = 0
@@ -142,17 +162,23 @@ class Limiter:
 
     @asynccontextmanager
     async def slot(
-        self, app: str, *, troubled: bool = False, kind: Kind = Kind.PRESENT
+        self,
+        app: str,
+        *,
+        troubled: bool = False,
+        kind: Kind = Kind.PRESENT,
+        begins: bool = False,
     ) -> AsyncIterator[None]:
         """Wait for this app's turn and hold a place while the request runs.
 
-        ``troubled`` says that the app's last request failed.
+        ``troubled`` says that the app's last request failed, ``begins`` that it holds no answers
+        yet.
         """
         if kind is Kind.PRESENT and app in self._preferred:
             kind = Kind.PREFERRED
         order = self._served.get(app, -1), next(self._turns)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(*order, app, kind, troubled, granted)
+        waiter = _Waiter(*order, app, kind, troubled, begins, granted)
         await self._turn(waiter)
         try:
             yield
@@ -238,7 +264,24 @@ class Limiter:
         kinds = [*_TURNS[self._grants % len(_TURNS)]]
         if self._patient < half:
             kinds.insert(0 if self._overdue else len(kinds), Kind.PATIENT)
-        return self._waiting.first(kinds, troubled=self._troubled < half)
+        troubled, begins = self._troubled < half, self._may_begin()
+        waiter = self._waiting.first(kinds, troubled=troubled, begins=begins)
+        if waiter is None and not begins and self.waiting:
+            self._wake_in(_LOOK_AGAIN)  # nobody says when a walk is gone
+        return waiter
+
+    def _may_begin(self) -> bool:
+        """Whether a walk may begin: there is room for its pages, or was none for too long."""
+        now = self._clock.monotonic()
+        if not self.holding.full:
+            self._full_since = None
+            return True
+        if self._full_since is None:
+            self._full_since = now
+        waited = now - self._full_since >= _FULL_FOR
+        if waited:
+            self._full_since = now
+        return waited
 
     @property
     def _overdue(self) -> bool:

@@ -181,8 +181,11 @@ class Reader:
         *,
         patience: float | None = None,
         at_once: type[ApiError] = ApiLimitRefused,
+        begins: bool = False,
     ) -> Page:
         """One page, however long it takes: a failed request does not spoil the walk it is for.
+
+        With ``begins`` it is the first of a walk, which may have to wait for room in memory.
 
         Raises:
             ApiLimitRefused, ApiAnswerTooLarge: to be asked for with a smaller limit.
@@ -192,7 +195,7 @@ class Reader:
         pauses, began = Patience(self._random), self._clock.monotonic()
         while True:
             try:
-                page = await self._ask(query, troubled=bool(pauses.tries))
+                page = await self._ask(query, troubled=bool(pauses.tries), begins=begins)
             except (ApiLimitRefused, ApiAnswerTooLarge, at_once):
                 self.heard = self._clock.monotonic()
                 raise
@@ -219,7 +222,7 @@ class Reader:
             return False
         return True
 
-    async def _ask(self, query: Query, *, troubled: bool) -> Page:
+    async def _ask(self, query: Query, *, troubled: bool, begins: bool = False) -> Page:
         begun = False
 
         def begin() -> None:
@@ -230,7 +233,11 @@ class Reader:
         self._waiting += 1
         try:
             return await self._account.page(
-                *(self._app, query), troubled=troubled, patient=self._patient, begun=begin
+                *(self._app, query),
+                troubled=troubled,
+                patient=self._patient,
+                begins=begins,
+                begun=begin,
             )
         finally:
             self._waiting -= not begun
@@ -303,7 +310,9 @@ class Reader:
             bounds = walk.bounds
             query = Query(selection, bounds.since, bounds.until, bounds.limit)
             try:
-                page = await self.page(query, patience=patience, at_once=at_once)
+                page = await self.page(
+                    query, patience=patience, at_once=at_once, begins=not walk.pages
+                )
             except ApiLimitRefused as error:
                 self.limit.refused(bounds.limit)
                 _shrink(walk, error)
@@ -312,6 +321,7 @@ class Reader:
                 _shrink(walk, error)
             else:
                 walk.take(page)
+                self._account.holds(self._app, walk, page.size)
                 self._learn(walk, page)
         if walk.pages > 1:
             self.learned.largest_page = walk.largest
