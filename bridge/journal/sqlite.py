@@ -1,4 +1,4 @@
-"""The journal on SQLite: one file, one connection, one thread.
+"""The journal on SQLite: one file, one connection, and one thread for what may wait.
 
 What the operations do stands in `bridge.journal.store`, how they reach the disk in
 `bridge.journal.commit`, how the file is made and checked in `bridge.journal.opening`.
@@ -100,7 +100,8 @@ class SqliteJournal:
                 `rules.FINGERPRINT_BYTES`) before `prune` gives up the oldest.
             dead_letters_max_bytes: how many bytes of dead letters of all destinations, with
                 reasons and answers, are kept before `advance` refuses more.
-            inline: run on the event loop instead of a thread; for deterministic simulation.
+            inline: wait for the disk on the event loop, not on a thread; for deterministic
+                simulation.
             connect: stands in for `sqlite3.connect`, so that tests can make it fail.
 
         Raises:
@@ -138,7 +139,7 @@ class SqliteJournal:
         return await self._read(lambda db: store.anchor(db, app, at_or_below))
 
     async def append(self, append: Append) -> Appended:
-        """See `Journal.append`. ``append.encode`` runs on the journal's thread."""
+        """See `Journal.append`."""
         return await self._write(
             lambda db: store.append(db, append, max_bytes=self._max_bytes, now=self._clock.now())
         )
@@ -148,7 +149,7 @@ class SqliteJournal:
         return await self._read(backfills.active)
 
     async def backfill(self, append: Append, job: str) -> Appended:
-        """See `Journal.backfill`. ``append.encode`` runs on the journal's thread."""
+        """See `Journal.backfill`."""
         return await self._write(
             lambda db: backfills.append(
                 db, append, job, max_bytes=self._max_bytes, now=self._clock.now()
@@ -256,7 +257,8 @@ class SqliteJournal:
             return call(db)
 
         self._check_open()
-        return await self._worker.run(partial(self._call, alone))
+        found: T = await self._commits.look(alone)
+        return found
 
     async def _write(self, call: Call[T]) -> T:
         self._check_open()
@@ -287,7 +289,7 @@ class SqliteJournal:
         return JournalError("the journal is closed", where=str(self._path))
 
     def _call(self, call: Call[T]) -> T:
-        """Run on the worker. Anything but an ordinary error is the end, as if killed there."""
+        """Anything but an ordinary error is the end, as if the process were killed there."""
         if self._killed:
             raise self._closed_error()
         try:

@@ -1,4 +1,4 @@
-"""Where the journal's SQLite calls run: on one thread of their own, or right here."""
+"""Where the journal's calls that may wait are run: on one thread of their own, or right here."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -77,30 +76,107 @@ def test_calls_of_one_moment_share_a_commit(start: Start, disk: Disk) -> None:
     asyncio.run(run())
 
 
-def test_what_comes_while_one_commits_shares_the_next(start: Start, disk: Disk) -> None:
-    """On its thread the journal leaves the loop free, and gathers what comes meanwhile."""
-    entered, leave = threading.Event(), threading.Event()
-
-    def slowly(items: Sequence[Identified], _: Sequence[Gap]) -> list[Encoded]:
-        entered.set()
-        assert leave.wait(60)
-        return encode_plainly(items)
+@pytest.mark.parametrize("waits", ["BEGIN IMMEDIATE", "COMMIT"])
+def test_what_comes_while_one_commits_shares_the_next(start: Start, disk: Disk, waits: str) -> None:
+    """While the disk, or another process, takes its time the loop is free, and gathers."""
 
     async def run() -> None:
         journal = start(inline=False)
         await prepare(journal)
         before = disk.commits
-        first = asyncio.create_task(
-            journal.append(walk("a", item(2, "slow"), position=0, encode=slowly))
-        )
-        assert await asyncio.to_thread(entered.wait, 60)
+        held = disk.hold(waits)
+        first = asyncio.create_task(journal.append(walk("a", item(2, "slow"), position=0)))
+        assert await asyncio.to_thread(held.entered.wait, 60)
         rest = [asyncio.create_task(journal.append(walk("b", item(n, "y")))) for n in range(9)]
         await asyncio.sleep(0)
         assert not first.done()
-        leave.set()
+        held.leave()
         assert (await first).last_seq == 2
         assert [(await task).last_seq for task in rest] == list(range(3, 12))
         assert disk.commits == before + 2
+
+    asyncio.run(run())
+
+
+def test_who_looks_sees_no_transaction_half_way(start: Start, disk: Disk) -> None:
+    """What is read while the disk works comes afterwards; a caller that left harms nobody."""
+
+    async def run() -> None:
+        journal = start(inline=False)
+        await prepare(journal)
+        held = disk.hold("COMMIT")
+        append = asyncio.create_task(journal.append(walk("a", item(2, "y"), position=7)))
+        assert await asyncio.to_thread(held.entered.wait, 60)
+        looks = [asyncio.create_task(journal.app(name)) for name in ("a", "b", "a")]
+        await asyncio.sleep(0)
+        looks[0].cancel()
+        await asyncio.sleep(0)
+        assert not looks[1].done()
+        held.leave()
+        await append
+        assert await looks[1] == AppRecord("b", "rest/x", "{}", 0, ledger_from=0)
+        assert await looks[2] == AppRecord("a", "rest/x", "{}", 7, ledger_from=0)
+
+    asyncio.run(run())
+
+
+def test_a_look_that_fails_is_told_to_who_looked(start: Start, disk: Disk) -> None:
+    """It waited for a transaction, which stands all the same."""
+
+    async def run() -> None:
+        journal = start(inline=False)
+        await prepare(journal)
+        held = disk.hold("COMMIT")
+        append = asyncio.create_task(journal.append(walk("a", item(2, "y"), position=7)))
+        assert await asyncio.to_thread(held.entered.wait, 60)
+        look = asyncio.create_task(journal.gaps("a"))
+        await asyncio.sleep(0)
+        disk.plan(sqlite3.OperationalError(BROKEN), on="FROM gaps")
+        held.leave()
+        assert (await append).last_seq == 2
+        with pytest.raises(JournalError, match=BROKEN):
+            await look
+
+    asyncio.run(run())
+
+
+def test_a_large_group_leaves_the_loop_its_turns(start: Start) -> None:
+    """Between two operations of one transaction the rest of the bridge goes on."""
+    turns = 0
+
+    async def run() -> None:
+        nonlocal turns
+        journal = start()
+        await prepare(journal)
+        appends = asyncio.gather(*(journal.append(walk("a", item(n, "y"))) for n in range(2, 52)))
+        while not appends.done():
+            turns += 1
+            await asyncio.sleep(0)
+        await appends
+
+    asyncio.run(run())
+    assert turns >= 50
+
+
+def test_a_journal_that_is_killed_within_a_group_stores_none_of_it(start: Start) -> None:
+    """Nobody is told that anything of it holds."""
+
+    def kills(items: Sequence[Identified], _: Sequence[Gap]) -> list[Encoded]:
+        asyncio.get_running_loop().call_soon(journal.abandon)
+        return encode_plainly(items)
+
+    journal = start(inline=False)
+
+    async def run() -> None:
+        await prepare(journal)
+        results = await together(
+            journal.append(walk("a", item(2, "y"), encode=kills)),
+            journal.append(walk("b", item(3, "z"))),
+        )
+        assert [type(result) for result in results] == [JournalError] * 2
+        with pytest.raises(JournalError, match="closed"):
+            await journal.app("a")
+        assert await payloads(start()) == [b"x"]
 
     asyncio.run(run())
 
@@ -284,54 +360,42 @@ def test_a_disk_really_full_is_survived(start: Start, inline: bool) -> None:
     asyncio.run(run())
 
 
-def test_a_cancelled_call_is_on_disk_with_the_others(start: Start) -> None:
+def test_a_cancelled_call_is_on_disk_with_the_others(start: Start, disk: Disk) -> None:
     """Trap 11's kin: the caller left, the fact that was on its way did not."""
-    entered, leave = threading.Event(), threading.Event()
-
-    def slowly(items: Sequence[Identified], _: Sequence[Gap]) -> list[Encoded]:
-        entered.set()
-        assert leave.wait(60)
-        return encode_plainly(items)
 
     async def run() -> None:
         journal = start(inline=False)
         await prepare(journal)
-        task = asyncio.create_task(
-            journal.append(walk("a", item(2, "y"), position=0, encode=slowly))
-        )
-        assert await asyncio.to_thread(entered.wait, 60)
+        held = disk.hold("COMMIT")
+        task = asyncio.create_task(journal.append(walk("a", item(2, "y"), position=0)))
+        assert await asyncio.to_thread(held.entered.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        leave.set()
+        held.leave()
         await journal.aclose()
         assert await payloads(start()) == [b"x", b"y"]
 
     asyncio.run(run())
 
 
-def test_closing_finishes_what_was_submitted(start: Start) -> None:
+def test_closing_finishes_what_was_submitted(start: Start, disk: Disk) -> None:
     """Calls handed over before `aclose` get their answers, those that wait for a commit too."""
-    entered, leave = threading.Event(), threading.Event()
-
-    def slowly(items: Sequence[Identified], _: Sequence[Gap]) -> list[Encoded]:
-        entered.set()
-        assert leave.wait(60)
-        return encode_plainly(items)
 
     async def run() -> None:
         journal = start(inline=False)
         await prepare(journal)
+        held = disk.hold("COMMIT")
         calls: list[asyncio.Task[Any]] = [
-            asyncio.create_task(journal.append(walk("a", item(2, "y"), position=0, encode=slowly)))
+            asyncio.create_task(journal.append(walk("a", item(2, "y"), position=0)))
         ]
-        assert await asyncio.to_thread(entered.wait, 60)
+        assert await asyncio.to_thread(held.entered.wait, 60)
         calls += [asyncio.create_task(journal.append(walk("b", item(n, "z")))) for n in range(9)]
         calls += [asyncio.create_task(journal.app("a")) for _ in range(9)]
         await asyncio.sleep(0)
         closing = asyncio.create_task(journal.aclose())
         await asyncio.sleep(0)
-        leave.set()
+        held.leave()
         await closing
         assert all([await call for call in calls])
         assert len(await payloads(start())) == 11

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bridge.model import Append, Encode, Encoded, Entry, Gap, Identified, Read, ReadKind, Tick
+
+
+class Hold:
+    """A statement that waits, once: ``entered`` says that it does, `leave` lets it go on."""
+
+    def __init__(self, on: str) -> None:
+        self.entered = threading.Event()
+        self._left = threading.Event()
+        self._on = on
+
+    def leave(self) -> None:
+        """Let it go on."""
+        self._left.set()
+
+    def wait(self, sql: str) -> None:
+        """Wait, if it is that statement and the first time."""
+        if self._on and self._on in sql and not self.entered.is_set():
+            self.entered.set()
+            assert self._left.wait(60)
 
 
 class Disk:
@@ -21,6 +41,7 @@ class Disk:
         self._skip = 0
         self._on = ""
         self._late = False
+        self._hold = Hold("")
 
     @property
     def commits(self) -> int:
@@ -41,6 +62,11 @@ class Disk:
         """
         self._error, self._skip, self._on, self._late = error, skip, on, late
 
+    def hold(self, on: str) -> Hold:
+        """Let the next statement that contains ``on`` wait, as a slow disk does."""
+        self._hold = Hold(on)
+        return self._hold
+
     def calm(self) -> None:
         """Forget a planned fault."""
         self._error = None
@@ -53,6 +79,7 @@ class Disk:
 
     def watch(self, sql: str, run: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
         """Carry out a statement unless its fault comes first."""
+        self._hold.wait(sql)
         error = self._fault_of(sql)
         if error is not None and not self._late:
             raise error
