@@ -73,9 +73,13 @@ class Backlog:
     """Reads stretches of one app's past."""
 
     def __init__(self, reader: Reader, *, width: int, clock: Clock, random: Random) -> None:
-        """``width`` is how many slices may be read, or wait for their turn, at a time."""
+        """``width`` is how many slices are meant to be read at a time.
+
+        Half as many more are in line, so that the next request need not wait until the journal
+        has what was read before.
+        """
         self._reader = reader
-        self._width = width
+        self._line = width + width // 2
         self._clock = clock
         self._random = random
 
@@ -91,13 +95,13 @@ class Backlog:
         line: deque[_Job] = deque()
         try:
             while True:
-                while len(line) < self._width and (
+                while len(line) < self._line and (
                     piece := slicer.next(self._reader.learned.grain)
                 ):
                     line.append(_Job(piece))
                 if not line:
                     return
-                for job in islice(line, self._width):
+                for job in islice(line, self._line):
                     job.task = job.task or self._start(job, slicer.density, anchor)
                 job = line[0]
                 outcome = await cast("asyncio.Task[Piece | _Cut]", job.task)
