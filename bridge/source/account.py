@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bridge.clock import Clock
@@ -49,6 +50,8 @@ class Account:
         self._traits = traits
         self._meter = meter
         self._tracer = tracer
+        self._asking = asyncio.Lock()
+        self._asked = False
         self._learner = api if isinstance(api, LearnsForm) else None
 
     @property
@@ -68,6 +71,20 @@ class Account:
     def prefer(self, app: str) -> None:
         """Let the app's next request go ahead of others: something of it waits to be read."""
         self._limiter.prefer(app)
+
+    async def learn_time(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """Learn the server's time by one app's question, for all that begin at the same moment.
+
+        Where that one fails, or no time is told, each asks by itself.
+        """
+        async with self._asking:
+            if self.time.known:
+                return
+            if not self._asked:
+                self._asked = True
+                await ask()
+                return
+        await ask()
 
     async def page(
         self,

@@ -95,9 +95,7 @@ class Backlog:
         line: deque[_Job] = deque()
         try:
             while True:
-                while len(line) < self._line and (
-                    piece := slicer.next(self._reader.learned.grain)
-                ):
+                while len(line) < self._line and (piece := slicer.next(self._reader.learned.grain)):
                     line.append(_Job(piece))
                 if not line:
                     return

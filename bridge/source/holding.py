@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Final
 from weakref import finalize
 
-MOST_HELD: Final = 8 * 1024 * 1024
+MOST_HELD: Final = 4 * 1024 * 1024
 """Bytes of answers; decoded they take three to four times as much."""
 
 

@@ -359,7 +359,7 @@ class Tailer:
             return
         time, ask = self._account.time, Query(self._spec.filter, self._clock.now(), None, 1)
         if not time.known:
-            await self._reader.page(ask)
+            await self._account.learn_time(partial(self._reader.page, ask))
         for _ in range(_MORE_OPINIONS):
             if time.now() - self._clock.now() > AHEAD:
                 await self._reader.page(ask)
