@@ -92,24 +92,24 @@ class Account:
         query: Query,
         *,
         troubled: bool,
-        patient: bool = False,
+        kind: Kind | None = None,
         begins: bool = False,
         begun: Callable[[], None] = lambda: None,
     ) -> Page:
         """Fetch one page for an app when its turn comes; ``begun`` is called when it has come.
 
-        ``troubled`` after a failure of its own; ``patient`` for work beside the app's loops that
-        takes what requests are left over. What asks for new entries goes before what asks for old
-        ones, and what ``begins`` a walk waits while much is read and not stored.
+        ``troubled`` after a failure of its own. Without a ``kind``, what asks for new entries goes
+        before what asks for old ones. What ``begins`` a walk waits while much is read and not
+        stored.
 
         Raises:
             ApiError: no usable page; the limiter has been told of a 429 or a refused key.
         """
         begins = begins and not self._limiter.holding.holds(app)
-        kind = Kind.PRESENT if query.until is None else Kind.PAST
-        turn = app
-        if patient:  # the app's loops do not wait for it
-            kind, turn = Kind.PATIENT, f"{app} (aside)"
+        if kind is None:
+            kind = Kind.PRESENT if query.until is None else Kind.PAST
+        # The app's loops do not wait for what is patient.
+        turn = f"{app} (aside)" if kind is Kind.PATIENT else app
         async with self._limiter.slot(turn, troubled=troubled, kind=kind, begins=begins):
             begun()
             sent = self._clock.monotonic()

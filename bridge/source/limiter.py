@@ -1,10 +1,11 @@
 """One budget of requests for the whole account, shared fairly between its apps.
 
 A request waits for its turn: at most ``concurrency`` are under way, starts are spaced to
-``requests_per_second`` (with up to a second's worth at once after a pause). What is known to wait
-at the API goes first, then looks at the present, then reads of the past; of four turns each of the
-three has one in which it goes first, so that nothing is starved where the budget is short. Of the
-apps that wait alike, the one served longest ago goes first. Apps in trouble share half of the
+``requests_per_second`` (with up to a second's worth at once after a pause). A look at the present
+that has begun ends first: it has a few requests at most. Then comes what is known to wait at the
+API, then other looks at the present, then reads of the past; of four turns each of the three has
+one in which it goes before the other two, so that nothing is starved where the budget is short. Of
+the apps that wait alike, the one served longest ago goes first. Apps in trouble share half of the
 places, so that requests that hang do not take them all.
 Work that has time takes what is left over: it goes when nobody else waits, has half of the places
 at most, and leaves the second's worth after a pause to the others. Where nothing is left over it
@@ -41,10 +42,11 @@ _SOON: Final = 1e-6  # less than a timer can tell
 class Kind(Enum):
     """What a request is for.
 
-    A request for what is new is PREFERRED once its app is; what was shown before is PAST; PATIENT
-    is what nobody waits for.
+    A request for what is new is PREFERRED once its app is, and BEGUN if it goes on with a look that
+    has shown something; what was shown before is PAST; PATIENT is what nobody waits for.
     """
 
+    BEGUN = auto()
     PREFERRED = auto()
     PRESENT = auto()
     PAST = auto()
@@ -52,10 +54,10 @@ class Kind(Enum):
 
 
 _TURNS: Final = (
-    (Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
-    (Kind.PRESENT, Kind.PREFERRED, Kind.PAST),
-    (Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
-    (Kind.PAST, Kind.PREFERRED, Kind.PRESENT),
+    (Kind.BEGUN, Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
+    (Kind.BEGUN, Kind.PRESENT, Kind.PREFERRED, Kind.PAST),
+    (Kind.BEGUN, Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
+    (Kind.PAST, Kind.BEGUN, Kind.PREFERRED, Kind.PRESENT),
 )
 """Which kind goes first, turn by turn; the patient go last."""
 

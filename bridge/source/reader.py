@@ -26,6 +26,7 @@ from bridge.errors import (
 from bridge.model import MILLISECOND, SECOND, Anchor, Filter, Gap, GapKind, Page, Query, Tick
 from bridge.source.account import Account
 from bridge.source.crowds import Crowds
+from bridge.source.limiter import Kind
 from bridge.source.schedule import PageLimit
 from bridge.source.trouble import Patience, Trouble, may_pass
 from bridge.source.walk import FAR_BACK, Walk, density_of
@@ -181,11 +182,11 @@ class Reader:
         *,
         patience: float | None = None,
         at_once: type[ApiError] = ApiLimitRefused,
-        begins: bool = False,
+        walk: Walk | None = None,
     ) -> Page:
-        """One page, however long it takes: a failed request does not spoil the walk it is for.
+        """One page, however long it takes: a failed request does not spoil the ``walk`` it is for.
 
-        With ``begins`` it is the first of a walk, which may have to wait for room in memory.
+        The first of a walk may have to wait for room in memory.
 
         Raises:
             ApiLimitRefused, ApiAnswerTooLarge: to be asked for with a smaller limit.
@@ -195,7 +196,7 @@ class Reader:
         pauses, began = Patience(self._random), self._clock.monotonic()
         while True:
             try:
-                page = await self._ask(query, troubled=bool(pauses.tries), begins=begins)
+                page = await self._ask(query, walk, troubled=bool(pauses.tries))
             except (ApiLimitRefused, ApiAnswerTooLarge, at_once):
                 self.heard = self._clock.monotonic()
                 raise
@@ -222,7 +223,7 @@ class Reader:
             return False
         return True
 
-    async def _ask(self, query: Query, *, troubled: bool, begins: bool = False) -> Page:
+    async def _ask(self, query: Query, walk: Walk | None = None, *, troubled: bool) -> Page:
         begun = False
 
         def begin() -> None:
@@ -235,8 +236,8 @@ class Reader:
             return await self._account.page(
                 *(self._app, query),
                 troubled=troubled,
-                patient=self._patient,
-                begins=begins,
+                kind=Kind.PATIENT if self._patient else _kind_of(walk),
+                begins=walk is not None and not walk.pages,
                 begun=begin,
             )
         finally:
@@ -310,9 +311,7 @@ class Reader:
             bounds = walk.bounds
             query = Query(selection, bounds.since, bounds.until, bounds.limit)
             try:
-                page = await self.page(
-                    query, patience=patience, at_once=at_once, begins=not walk.pages
-                )
+                page = await self.page(query, patience=patience, at_once=at_once, walk=walk)
             except ApiLimitRefused as error:
                 self.limit.refused(bounds.limit)
                 _shrink(walk, error)
@@ -346,7 +345,7 @@ class Reader:
             return False
         half = walk.halfway
         page = await self.page(
-            Query(selection, half.since, half.until, half.limit), patience=patience
+            Query(selection, half.since, half.until, half.limit), patience=patience, walk=walk
         )
         return walk.pages_ahead(density_of(page, half)) > ahead
 
@@ -365,6 +364,11 @@ class Reader:
 def concerns_one_request(error: ApiError) -> bool:
     """Whether others may succeed while this one fails: not when key or budget are refused."""
     return not isinstance(error, ApiThrottled | ApiUnauthorized)
+
+
+def _kind_of(walk: Walk | None) -> Kind | None:
+    """A live walk that has begun has seen something that waits, and holds it: it is to end soon."""
+    return Kind.BEGUN if walk is not None and walk.live and walk.pages else None
 
 
 def _shrink(walk: Walk, error: ApiError) -> None:

@@ -1,8 +1,10 @@
 """Looks at the whole account for apps that woke, so that they need not wait for their turn.
 
 While many apps sleep, one unfiltered request an interval shows which of them have new entries.
-That is a hint and never proof: it only brings an app's own next look forward. What the scout does
-not see, because the account is busy or the API refuses the question, is read when it is due.
+That is a hint and never proof: it only brings an app's own next look forward. One that is awake is
+preferred too, since where the budget is short its look may wait behind those of many. What the
+scout does not see, because the account is busy or the API refuses the question, is read when it is
+due.
 """
 
 from __future__ import annotations
@@ -122,6 +124,7 @@ class Scout:
 
     def _wake(self, app_ids: set[str]) -> None:
         for app_id, sleeper in self._sleepers:
-            if app_id in app_ids and sleeper.asleep:
+            if app_id in app_ids:
                 self._account.prefer(sleeper.name)
-                sleeper.wake()
+                if sleeper.asleep:
+                    sleeper.wake()

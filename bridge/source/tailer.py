@@ -58,6 +58,9 @@ from bridge.timestamps import LATEST
 OVERLAP: Final[Tick] = SECOND // 2
 """How far below the last completed walk the next one starts: what was visible only just late."""
 
+_SELDOM: Final = 2
+"""Intervals without a request of an app after which it is looked at seldom."""
+
 AHEAD: Final[Tick] = 5 * SECOND
 """Entries stamped further ahead of the server's time than this are read apart from the others."""
 
@@ -173,8 +176,9 @@ class Tailer:
 
     @property
     def asleep(self) -> bool:
-        """Whether it looks seldom, since nothing came of late."""
-        return self._pace.slow
+        """Whether it looks seldom, since nothing came of late or the budget is short."""
+        heard = self._clock.monotonic() - self._reader.heard
+        return self._pace.slow or heard > _SELDOM * self._spec.interval
 
     def wake(self) -> None:
         """Look at once, and then often for a while: something is there to be read."""

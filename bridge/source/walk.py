@@ -162,6 +162,11 @@ class Walk:
         return self._anchor is not None
 
     @property
+    def live(self) -> bool:
+        """Whether it looks for what is new, rather than through a stretch of the past."""
+        return not self._claims
+
+    @property
     def claims_nothing(self) -> bool:
         """Whether it is done and would have its window taken for empty."""
         return self.done and self._claims and not self._sightings
@@ -189,15 +194,16 @@ class Walk:
     @property
     def density(self) -> float:
         """Entries per tick in what was read so far; 0 when nothing can be said."""
-        if self._top is None or self._bottom is None:
+        if self._top is None or self._bottom is None or self._top == self._bottom:
             return 0.0
-        return self._met / max(1, self._top - self._bottom)
+        return self._met / (self._top - self._bottom)
 
     def pages_ahead(self, density: float) -> float:
         """How many more pages it is to the floor, if that many entries a tick are on the way."""
         if self._bottom is None:
             return 0.0
-        return max(0, self._bottom - self._floor) * density / max(1, self._largest)
+        shows = max(1, self._largest, min(self._documented_page, self._bounds.limit))
+        return max(0, self._bottom - self._floor) * density / shows
 
     @property
     def halfway(self) -> Bounds:

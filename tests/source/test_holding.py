@@ -12,7 +12,7 @@ from support.virtual import VirtualClock, run_virtually
 from bridge.model import Filter, Page, Query
 from bridge.source.account import Account
 from bridge.source.holding import MOST_HELD, Holding
-from bridge.source.limiter import Limiter
+from bridge.source.limiter import Kind, Limiter
 
 Starts = list[tuple[float, str]]
 
@@ -94,8 +94,8 @@ def test_an_app_goes_on_with_what_it_holds() -> None:
         walk = Walk()
         account.holds("one", walk, MOST_HELD)
         query = Query(Filter(), 0, 1, 10)
-        for patient in (False, True):
-            await account.page("one", query, troubled=False, patient=patient, begins=True)
+        for kind in (None, Kind.PATIENT):
+            await account.page("one", query, troubled=False, kind=kind, begins=True)
         began = clock.monotonic()
         await account.page("two", query, troubled=False, begins=True)
         del walk

@@ -194,6 +194,26 @@ def test_looks_at_the_present_go_before_reads_of_the_past() -> None:
     assert 4 <= order[:20].count("past") <= 6
 
 
+def test_what_has_begun_ends_before_others_begin() -> None:
+    """Or a thousand looks would all be half done; reads of the past keep their share."""
+
+    async def body(limiter: Limiter, starts: Starts) -> None:
+        async def look(app: str) -> None:
+            for kind in (Kind.PRESENT, Kind.BEGUN, Kind.BEGUN):
+                async with limiter.slot(app, kind=kind):
+                    starts.append((asyncio.get_running_loop().time(), app))
+                    await asyncio.sleep(0.1)
+
+        past = [ask_for(limiter, starts, f"past {n}", past=True) for n in range(40)]
+        await asyncio.gather(*(look(f"now {n}") for n in range(40)), *past)
+
+    order = [app for _, app in watch(body, concurrency=1)]
+    looks = [app for app in order if app.startswith("now")]
+    begun = [len({app for app in looks[:at] if looks[:at].count(app) < 3}) for at in range(120)]
+    assert max(begun) <= 3
+    assert 36 <= sum(app.startswith("past") for app in order[:160]) <= 40
+
+
 def test_the_preferred_go_first_and_once() -> None:
     """Also those that wait already; half of the turns are left to the others."""
 

@@ -153,10 +153,15 @@ def test_a_waking_app_is_read_within_moments() -> None:
     assert alone[len(alone) // 2] > 5
 
 
-def test_a_hint_goes_ahead_where_the_budget_is_too_small_for_all() -> None:
-    """Twenty looks a second would be wanted, and fifteen are allowed."""
+@pytest.mark.parametrize("before", [3, 20, 60, 90, 300])
+def test_a_hint_goes_ahead_where_the_budget_is_too_small_for_all(before: float) -> None:
+    """Twenty looks a second would be wanted, and fifteen are allowed.
+
+    So it takes a minute and a half until each app was looked at once, and the hint counts from the
+    beginning.
+    """
     crowd = Crowd(300, rate=15)
-    assert crowd.play(15, before=300)[-1] < 2.5
+    assert crowd.play(15, before=before)[-1] < 2.5
     first, last = crowd.asked[0][0], crowd.asked[-1][0]
     assert 14 < len(crowd.asked) / (last - first) < 15.5
 

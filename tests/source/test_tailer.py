@@ -277,6 +277,31 @@ def test_a_burst_after_hours_of_nothing_is_no_backlog() -> None:
     assert scene.served < 1.1 * len(entries)
 
 
+def test_a_lone_old_entry_is_proved_in_four_requests() -> None:
+    """It says nothing of how dense the rest is, so nothing is asked from halfway.
+
+    The page that shows it, one that shows it again, and two that show nothing below.
+    """
+
+    async def body(scene: Scene) -> None:
+        tailer = scene.tailer()
+        await poll(tailer)
+        scene.queries.clear()
+        await poll(tailer)
+
+    spec = replace(SPEC, start=lambda now: now - 900 * SECOND)
+    first: list[int] = []
+
+    async def count(scene: Scene) -> None:
+        await poll(scene.tailer())
+        first.append(len(scene.queries))
+
+    scene = play(count, entries=[ago(400, "old")], spec=spec)
+    assert scene.messages == ["old"]
+    assert first == [5]  # with the one that learns the time
+    assert len(play(body, entries=[ago(400, "old")], spec=spec).queries) == 1
+
+
 def test_a_cap_that_falls_in_the_middle_of_a_backlog_loses_nothing() -> None:
     """From 1,000 to 100 entries a page (trap 26)."""
     many = [ago(300 - n / 50, f"{n}") for n in range(12_000)]
