@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from bridge.mapping.json_text import json_text
-from bridge.mapping.provenance import NOWHERE, Layout, Provenance, layout_of, provenance_of
-from bridge.model import Entry, Json, Tick
+from bridge.mapping.provenance import NOWHERE, Layout, layout_of, provenance_of
+from bridge.model import Entry, Json, Provenance, Tick
 from bridge.timestamps import parse_again
 
 
@@ -32,7 +32,15 @@ class Reading(Struct, frozen=True, gc=False):
 
 def read(entry: Entry) -> Reading:
     """Read an entry; one that is not an object is all message."""
-    raw, tick = entry.raw, entry.tick
+    raw, tick, provenance = entry.raw, entry.tick, entry.provenance
+    if provenance is not None:
+        labels = raw["labels"]
+        own = {key: labels[key] for key in provenance.own}
+        return Reading(raw, own, raw.get("message"), tick, tick, provenance)
+    return _read_word_by_word(raw, tick)
+
+
+def _read_word_by_word(raw: Json, tick: Tick | None) -> Reading:
     if not isinstance(raw, dict):
         return Reading(message=raw, faults=("entry is not an object",))
     given = raw.get("labels")
