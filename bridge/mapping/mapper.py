@@ -10,6 +10,7 @@ from typing import Final
 
 from bridge.mapping.encode import Mapped, encode
 from bridge.mapping.gap import gap_record
+from bridge.mapping.plain import plain_record
 from bridge.mapping.provenance import NOWHERE
 from bridge.mapping.reading import read
 from bridge.mapping.record import log_record
@@ -95,6 +96,11 @@ class Mapper:
         return self._shaper.counts.settle() if self._shaper else _NO_COUNTS
 
     def _map(self, found: Identified, observed: Tick) -> Mapped:
+        provenance = found.entry.provenance
+        if provenance is not None:
+            record = plain_record(found, provenance, observed, self._stderr)
+            if record is not None:
+                return self._origins.of(provenance), record, None
         reading = read(found.entry)
         record = log_record(found, reading, observed, self._stderr)
         return self._origins.of(reading.provenance), record, None

@@ -32,15 +32,7 @@ class Reading(Struct, frozen=True, gc=False):
 
 def read(entry: Entry) -> Reading:
     """Read an entry; one that is not an object is all message."""
-    raw, tick, provenance = entry.raw, entry.tick, entry.provenance
-    if provenance is not None:
-        labels = raw["labels"]
-        own = {key: labels[key] for key in provenance.own}
-        return Reading(raw, own, raw.get("message"), tick, tick, provenance)
-    return _read_word_by_word(raw, tick)
-
-
-def _read_word_by_word(raw: Json, tick: Tick | None) -> Reading:
+    raw, tick = entry.raw, entry.tick
     if not isinstance(raw, dict):
         return Reading(message=raw, faults=("entry is not an object",))
     given = raw.get("labels")
