@@ -1,8 +1,8 @@
 """What the lines of one worker share, read and encoded once for all of them.
 
 An entry has a dozen and a half labels, and all but a few are the same on every line of a worker.
-Those are looked up together, by all their values at once: when a plain entry is decoded, and else
-when it is mapped. What is made of them, for its identity and for its record, is kept with them.
+Those are looked up together, by all their values at once: where an entry is plain, once for its
+identity and its record, when it is decoded; else when it is mapped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bridge.timestamps import parse_again
 _LAYOUTS: Final = 256
 _KEPT: Final = 4_096
 _LONGEST: Final = 2_048
-"""Of all values together."""
+"""Of all values together, and of all keys of an entry's own labels."""
 _KEPT_TYPES: Final = frozenset({str, type(None)})
 """Values of other types may be equal and yet not the same: 1, 1.0 and true."""
 
@@ -36,10 +36,10 @@ class Layout:
     """Which labels are a worker's and which an entry's own, where an entry has these labels.
 
     ``repeating`` ones and ``logged_at`` are the entry's own only if they say another thing than
-    its fields.
+    its fields. What is ``short`` may be kept with every worker.
     """
 
-    __slots__ = ("has_logged_at", "own", "repeating", "values", "worker")
+    __slots__ = ("has_logged_at", "own", "repeating", "short", "values", "worker")
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self.worker = tuple(key for key in keys if key in WORKER_LABELS)
@@ -48,6 +48,7 @@ class Layout:
         self.has_logged_at = "logged_at" in keys
         others = {*self.worker, *self.repeating, "logged_at"}
         self.own = tuple(key for key in keys if key not in others)
+        self.short = sum(map(len, self.own)) <= _LONGEST
 
 
 layout_of: Final = lru_cache(_LAYOUTS)(Layout)
@@ -66,6 +67,8 @@ def provenance_of_plain(raw: Mapping[str, Json], tick: Tick) -> Provenance | Non
     if type(labels) is not dict:
         return None
     layout = layout_of(tuple(labels))
+    if not layout.short:
+        return None
     for key in layout.repeating:
         value = labels[key]
         if type(value) is not str or value != raw.get(key):
@@ -85,14 +88,13 @@ def provenance_of(
     """The provenance of an entry; for lines of one worker the same object each time."""
     app, revision, values = fields.get("app"), fields.get("revision"), layout.values(labels)
     try:
-        return _kept(layout, app, revision, values)
+        return (_kept if layout.short else _made)(layout, app, revision, values)
     except TypeError:
         theirs = dict(zip(layout.worker, values, strict=True))
         return Provenance(app, revision, theirs, layout.own, None)
 
 
-@lru_cache(_KEPT)
-def _kept(layout: Layout, app: Json, revision: Json, values: tuple[Json, ...]) -> Provenance:
+def _made(layout: Layout, app: Json, revision: Json, values: tuple[Json, ...]) -> Provenance:
     """The same from its parts.
 
     Raises:
@@ -102,6 +104,9 @@ def _kept(layout: Layout, app: Json, revision: Json, values: tuple[Json, ...]) -
         raise TypeError
     labels = dict(zip(layout.worker, values, strict=True))
     return Provenance(app, revision, labels, layout.own, label_attributes(labels))
+
+
+_kept = lru_cache(_KEPT)(_made)
 
 
 def _may_be_kept(values: Sequence[Json]) -> bool:
