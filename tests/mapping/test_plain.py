@@ -13,12 +13,14 @@ from bridge.mapping import provenance as looking_up
 from bridge.mapping.plain import plain_record
 from bridge.mapping.reading import read
 from bridge.mapping.record import log_record
+from bridge.mapping.shaping import Mask, Rules
 from bridge.model import Entry, Identified, Json
 from bridge.source.decode import decode_entries
 from bridge.source.fingerprint import content_hash
 
 OBSERVED = 1_758_284_171_000_000
 UID = bytes(range(16))
+RULES = Rules(strip_ansi=True, parse_json=True, infer_level=True, masks=(Mask("mask[0]", "[ab]+"),))
 
 
 def raw(labels: dict[str, Json] | None = None, **fields: Json) -> dict[str, Json]:
@@ -45,9 +47,10 @@ def test_either_way_gives_the_same_bytes(raw: dict[str, Any]) -> None:
     record = plainly(looked_up)
     general = log_record(Identified(word_by_word, 0, UID), read(word_by_word), OBSERVED, stderr=9)
     assert record in {None, general}
-    mapper = Mapper(app="app", service=None, fallback_service="app", resource={})
-    one, other = (mapper.encode([Identified(entry, 0, UID)], 1) for entry in both(raw))
-    assert one == other
+    for rules in (None, RULES):
+        mapper = Mapper(app="app", service=None, fallback_service="app", resource={}, rules=rules)
+        one, other = (mapper.encode([Identified(entry, 0, UID)], 1) for entry in both(raw))
+        assert one == other
 
 
 @pytest.mark.parametrize(
