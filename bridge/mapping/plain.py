@@ -1,4 +1,4 @@
-"""The record of a plain entry that speaks of no traces, at a third of the cost of the general way.
+"""The record of a plain entry that speaks of no traces, at less than half the general way's cost.
 
 Most entries are such: nothing of them has to be read, compared or marked. What is written is byte
 for byte what `log_record` writes, which the tests compare.

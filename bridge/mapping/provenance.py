@@ -61,7 +61,8 @@ NOWHERE: Final = Provenance(None, None, MappingProxyType({}), (), b"")
 def provenance_of_plain(raw: Mapping[str, Json], tick: Tick) -> Provenance | None:
     """The provenance of an entry that is plain, else None.
 
-    It is where its worker's labels are texts, and all labels that may repeat its fields do.
+    It is where its worker's labels are short texts, and all labels that may repeat its fields do:
+    then its own labels, those of the worker and its fields are all there is to say.
     """
     labels = raw.get("labels")
     if type(labels) is not dict:
@@ -78,8 +79,10 @@ def provenance_of_plain(raw: Mapping[str, Json], tick: Tick) -> Provenance | Non
         and parse_again(labels["logged_at"], raw.get("timestamp"), tick) != tick
     ):
         return None
-    provenance = provenance_of(layout, raw, labels)
-    return None if provenance.attributes is None else provenance
+    try:
+        return _kept(layout, raw.get("app"), raw.get("revision"), layout.values(labels))
+    except TypeError:
+        return None
 
 
 def provenance_of(

@@ -38,7 +38,7 @@ def read(entry: Entry) -> Reading:
     given = raw.get("labels")
     labels = given if isinstance(given, dict) else {}
     layout = layout_of(tuple(labels))
-    provenance = provenance_of(layout, raw, labels)
+    provenance = entry.provenance or provenance_of(layout, raw, labels)
     logged_at = (
         parse_again(labels["logged_at"], raw.get("timestamp"), tick)
         if layout.has_logged_at

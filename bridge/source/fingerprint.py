@@ -74,7 +74,11 @@ def canonical_bytes(entry: Entry) -> bytes:
 
 
 def _joined(entry: Entry, provenance: Provenance) -> bytes:
-    """The same of a plain entry, whose worker's part is written already."""
+    """The same of a plain entry, whose worker's part is written already.
+
+    Raises:
+        one of `_UNFIT`: it can only be written the slow way.
+    """
     raw, (first, others) = entry.raw, _around(provenance)
     level = raw.get("level")
     level = level.upper() if isinstance(level, str) else level
