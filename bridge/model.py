@@ -52,17 +52,35 @@ class Query:
     limit: int
 
 
+class Provenance(Struct, frozen=True, gc=False, eq=False):
+    """Where an entry comes from, most often one object for all lines of a worker.
+
+    ``labels`` are the worker's, ``attributes`` what they make on the record, None where they have
+    to be read one by one with the entry's own. ``own`` are the keys of the labels that say
+    something of the entry alone.
+    """
+
+    app: Json
+    revision: Json
+    labels: Mapping[str, Json]
+    own: tuple[str, ...]
+    attributes: bytes | None
+
+
 class Entry(Struct, frozen=True, gc=False):
     """One log entry as the API gave it.
 
     There are as many as lines of logs, so it is a struct that costs a tenth of a dataclass.
 
     ``raw`` is the decoded JSON value, normally an object but never trusted to be one. ``tick`` is
-    its ``timestamp``, or None where that is missing or cannot be read as a time.
+    its ``timestamp``, or None where that is missing or cannot be read as a time. ``provenance`` is
+    that of a plain entry (`bridge.mapping.provenance`), looked up once for all who need it; None
+    says that ``raw`` has to be read word by word, which comes to the same.
     """
 
     raw: Json
     tick: Tick | None
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from bridge.model import MILLISECOND, SECOND, Tick
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive means UTC in the API's answers
 _DAY: Final[Tick] = 86_400 * SECOND
-_WHOLE: Final = len("YYYY-MM-DDTHH:MM:SS")
+_WHOLE: Final = len("YYYY-MM-DDTHH:MM:SS.")
 _PLAIN: Final = len("YYYY-MM-DDTHH:MM:SS.ffffff")
+_UTC: Final = "+00:00"
 _SECONDS: Final = 64
 
 EARLIEST: Final[Tick] = -62_135_596_800 * SECOND
@@ -54,9 +55,15 @@ def parse_tick(value: object) -> Tick | None:
     """
     if not isinstance(value, str):
         return None
+    fraction = value[_WHOLE:_PLAIN]
     try:
-        if _is_plain(value):
-            return _second(value[:_WHOLE]) + int(value[_WHOLE + 1 : _PLAIN])
+        if (
+            (len(value) == _PLAIN or value[_PLAIN:] == _UTC)
+            and fraction.isdecimal()
+            and fraction.isascii()
+            and (second := _second(value[:_WHOLE])) is not None
+        ):
+            return second + int(fraction)
         moment = datetime.fromisoformat(_plain(value))
     except ValueError:
         return None
@@ -65,9 +72,18 @@ def parse_tick(value: object) -> Tick | None:
 
 
 @lru_cache(_SECONDS)
-def _second(text: str) -> Tick:
-    """A time without a fraction and a zone; that of the entries before is most often the same."""
-    return _ticks(datetime.fromisoformat(text))
+def _second(text: str) -> Tick | None:
+    """A time up to its point, as the API writes it; that of the entries before is often the same.
+
+    `datetime` itself accepts much more (week dates, any separator), so every place that would let
+    another form through is checked, and None says that it is another.
+
+    Raises:
+        ValueError: there is no such time.
+    """
+    if text[7::3] != "-T::." or not text.isascii():
+        return None
+    return _ticks(datetime.fromisoformat(text[:-1]))
 
 
 def _ticks(moment: datetime) -> Tick:
@@ -80,7 +96,7 @@ def parse_again(value: object, text: object, tick: Tick | None) -> Tick | None:
 
     That is so of the label ``logged_at``: an entry's ``timestamp`` with an offset of zero.
     """
-    if tick is not None and isinstance(value, str) and value == f"{text}+00:00":
+    if tick is not None and isinstance(value, str) and value == f"{text}{_UTC}":
         return tick
     return parse_tick(value)
 
@@ -94,20 +110,6 @@ def format_tick(tick: Tick) -> str:
     moment = _EPOCH + timedelta(microseconds=min(max(tick, EARLIEST), LATEST))
     precision = "microseconds" if moment.microsecond % MILLISECOND else "milliseconds"
     return f"{moment.replace(tzinfo=None).isoformat(timespec=precision)}Z"
-
-
-def _is_plain(value: str) -> bool:
-    """Whether it has the API's shape: ``YYYY-MM-DDTHH:MM:SS.ffffff``, perhaps with ``+00:00``.
-
-    `datetime` itself accepts much more (week dates, any separator, offsets anywhere), so every
-    place that would let another form through is checked.
-    """
-    return (
-        (len(value) == _PLAIN or (len(value) == _PLAIN + 6 and value.endswith("+00:00")))
-        and value[7:20:3] == "-T::."
-        and value[20:_PLAIN].isdecimal()
-        and value.isascii()
-    )
 
 
 def _plain(value: str) -> str:

@@ -28,19 +28,22 @@ def label_attributes(labels: Mapping[str, Json], told: Collection[str] = ()) -> 
     for key, value in labels.items():
         if key not in RECORD_LABELS and (key in told or _in_resource(key, value)):
             continue
-        if type(value) is str and len(value) <= SHORT:
-            text = utf8(value)
-            for before in _before(key, len(text)):
-                made += before + text
-        else:
-            made += attributes((name, value) for name in _names(key))
+        made += label_attribute(key, value)
     return made
 
 
+def label_attribute(key: str, value: Json) -> bytes:
+    """One label under all its names."""
+    if type(value) is str and len(value) <= SHORT:
+        text = utf8(value)
+        return text.join(_around(key, len(text)))
+    return attributes((name, value) for name in _names(key))
+
+
 @lru_cache(_CACHED)
-def _before(key: str, size: int) -> list[bytes]:
-    """The attributes of a label of so many bytes, each up to its text."""
-    return [before_attribute(name, size) for name in _names(key)]
+def _around(key: str, size: int) -> tuple[bytes, ...]:
+    """A label's attributes without its text of so many bytes, cut where that stands."""
+    return *(before_attribute(name, size) for name in _names(key)), b""
 
 
 def _names(label: str) -> tuple[str, ...]:

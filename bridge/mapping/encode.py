@@ -52,13 +52,15 @@ class _Batch:
 def _batches(mapped: Iterable[Mapped], max_records: int, max_size: int) -> Iterator[_Batch]:
     batch = _Batch()
     for origin, record, uids in mapped:
-        alone = _FRAME + len(record)
-        group = _GROUP + len(origin)
-        more = alone if origin in batch.groups else alone + group
+        group = batch.groups.get(origin)
+        more = _FRAME + len(record) + (_GROUP + len(origin) if group is None else 0)
         if batch.records and (batch.records == max_records or batch.size + more > max_size):
             yield batch
-            batch, more = _Batch(), alone + group
-        batch.groups.setdefault(origin, []).append(framed(_LOG_RECORD, record))
+            batch, group = _Batch(), None
+            more = _FRAME + len(record) + _GROUP + len(origin)
+        if group is None:
+            group = batch.groups[origin] = []
+        group.append(framed(_LOG_RECORD, record))
         batch.records += 1
         batch.size += more
         if uids is not None:

@@ -9,7 +9,9 @@ from types import MappingProxyType
 from typing import Final
 
 from bridge.mapping.encode import Mapped, encode
+from bridge.mapping.extra import NOTHING, Extra
 from bridge.mapping.gap import gap_record
+from bridge.mapping.plain import plain_record
 from bridge.mapping.provenance import NOWHERE
 from bridge.mapping.reading import read
 from bridge.mapping.record import log_record
@@ -17,7 +19,7 @@ from bridge.mapping.resource import Origins, Scalar
 from bridge.mapping.severity import INFO
 from bridge.mapping.shaping import Rules, Shaper
 from bridge.mapping.shaping.shaper import Shaped
-from bridge.model import ALL_DROPPED, Encoded, Gap, Identified, Tick
+from bridge.model import ALL_DROPPED, Encoded, Gap, Identified, Provenance, Tick
 
 MAX_RECORDS: Final = 1000
 MAX_SIZE: Final = 1 << 20
@@ -95,9 +97,8 @@ class Mapper:
         return self._shaper.counts.settle() if self._shaper else _NO_COUNTS
 
     def _map(self, found: Identified, observed: Tick) -> Mapped:
-        reading = read(found.entry)
-        record = log_record(found, reading, observed, self._stderr)
-        return self._origins.of(reading.provenance), record, None
+        provenance, record = self._record(found, observed, NOTHING)
+        return self._origins.of(provenance), record, None
 
     def _map_shaped(
         self, shaper: Shaper, found: Sequence[Identified], observed: Tick
@@ -107,14 +108,22 @@ class Mapper:
             yield self._map_one(shaped, observed, counted)
 
     def _map_one(self, shaped: Shaped, observed: Tick, counted: Counter[str]) -> Mapped:
-        reading = read(shaped.found.entry)
-        record = log_record(shaped.found, reading, observed, self._stderr, shaped.extra)
-        origin = self._origins.of(reading.provenance)
+        provenance, record = self._record(shaped.found, observed, shaped.extra)
         kept = record if self._names is None else self._names.prune(record)
-        reduced = len(kept) < len(record) or self._origins.reduces(reading.provenance)
+        reduced = len(kept) < len(record) or self._origins.reduces(provenance)
         if reduced and "drop_attributes" not in shaped.rules:
             counted["drop_attributes"] += 1
-        return origin, kept, shaped.uids
+        return self._origins.of(provenance), kept, shaped.uids
+
+    def _record(self, found: Identified, observed: Tick, extra: Extra) -> tuple[Provenance, bytes]:
+        """An entry's record, by the short way where that takes it, and where it comes from."""
+        provenance = found.entry.provenance
+        if provenance is not None and extra is NOTHING:
+            record = plain_record(found, provenance, observed, self._stderr)
+            if record is not None:
+                return provenance, record
+        reading = read(found.entry)
+        return reading.provenance, log_record(found, reading, observed, self._stderr, extra)
 
     def _map_gap(self, gap: Gap, observed: Tick) -> Mapped:
         speaks_for = () if self._shaper and self._shaper.rules.selective else None

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from bridge.mapping.json_text import json_text
-from bridge.mapping.provenance import NOWHERE, Layout, Provenance, layout_of, provenance_of
-from bridge.model import Entry, Json, Tick
+from bridge.mapping.provenance import NOWHERE, Layout, layout_of, provenance_of
+from bridge.model import Entry, Json, Provenance, Tick
 from bridge.timestamps import parse_again
 
 
@@ -38,7 +38,7 @@ def read(entry: Entry) -> Reading:
     given = raw.get("labels")
     labels = given if isinstance(given, dict) else {}
     layout = layout_of(tuple(labels))
-    provenance = provenance_of(layout, raw, labels)
+    provenance = entry.provenance or provenance_of(layout, raw, labels)
     logged_at = (
         parse_again(labels["logged_at"], raw.get("timestamp"), tick)
         if layout.has_logged_at

@@ -30,7 +30,7 @@ from bridge.mapping.wire import (
 from bridge.model import Identified, Json, Tick
 
 _NANOSECONDS: Final = 1_000
-_LAST_TICK: Final[Tick] = ((1 << 64) - 1) // _NANOSECONDS
+LAST_TICK: Final[Tick] = ((1 << 64) - 1) // _NANOSECONDS
 """OTLP counts nanoseconds from 1970 in 64 bits, and 0 means unknown."""
 
 _TIME: Final = tag(1, 1)
@@ -43,8 +43,13 @@ _SPAN_ID: Final = tag(10)
 _OBSERVED: Final = tag(11, 1)
 _EVENT_NAME: Final = tag(12)
 _NONE: Final = frozenset[str]()
+_APPENDS: Final = 16
 _LEVELS: Final = 256
 _LONGEST_LEVEL: Final = 32
+
+
+BEFORE_UID: Final = attribute("log.record.uid", "0" * 32)[:-32]
+"""The attribute with the identity of an entry, which is always as long, before the identity."""
 
 
 def log_record(
@@ -66,10 +71,9 @@ def log_record(
     inner = extra.fields or envelope(reading.message)
     trace = trace_context(reading.labels)
     traceback = find_traceback(reading, inner)
-    known = type(level) is str and len(level) <= _LONGEST_LEVEL
-    severity, stream = (_severity_of_known if known else _severity)(level, stderr)
+    severity, stream = severities(level, stderr)
     parts = [
-        _UID_BEFORE,
+        BEFORE_UID,
         found.uid.hex().encode(),
         stream,
         worker or b"",
@@ -116,10 +120,16 @@ def record_bytes(
             text,
             attributes,
             b"" if trace is None else _trace_bytes(trace),
-            fixed64(_OBSERVED, observed * _NANOSECONDS),
+            _observed(observed),
             framed(_EVENT_NAME, utf8(event_name)) if event_name else b"",
         )
     )
+
+
+@lru_cache(_APPENDS)
+def _observed(tick: Tick) -> bytes:
+    """When it was fetched, which is the same for all of an append."""
+    return fixed64(_OBSERVED, tick * _NANOSECONDS)
 
 
 def severity_bytes(number: int, text: str) -> bytes:
@@ -130,7 +140,6 @@ def severity_bytes(number: int, text: str) -> bytes:
 
 
 def _severity(level: Json, stderr: int) -> tuple[bytes, bytes]:
-    """The severity fields that a level makes, and the attribute that names its stream, if any."""
     stream = iostream(level)
     severity = severity_bytes(severity_number(level, stderr=stderr), severity_text(level))
     return severity, b"" if stream is None else attribute("log.iostream", stream)
@@ -139,14 +148,16 @@ def _severity(level: Json, stderr: int) -> tuple[bytes, bytes]:
 _severity_of_known = lru_cache(_LEVELS)(_severity)
 
 
-_UID_BEFORE: Final = attribute("log.record.uid", "0" * 32)[:-32]
-"""The attribute with the identity of an entry, which is always as long, before the identity."""
+def severities(level: Json, stderr: int) -> tuple[bytes, bytes]:
+    """The severity fields that a level makes, and the attribute that names its stream, if any."""
+    known = type(level) is str and len(level) <= _LONGEST_LEVEL
+    return (_severity_of_known if known else _severity)(level, stderr)
 
 
 def _time(reading: Reading) -> Tick | None:
     """``labels.logged_at``, else ``timestamp``; None where OTLP can hold neither."""
     for tick in (reading.logged_at, reading.tick):
-        if tick is not None and 0 < tick <= _LAST_TICK:
+        if tick is not None and 0 < tick <= LAST_TICK:
             return tick
     return None
 

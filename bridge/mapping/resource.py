@@ -8,9 +8,8 @@ from typing import Final, TypeAlias
 
 from bridge.mapping.conventions import RESOURCE_FIELDS, RESOURCE_LABELS
 from bridge.mapping.json_text import is_plain, json_text
-from bridge.mapping.provenance import Provenance
 from bridge.mapping.wire import framed, key_value, printable, tag
-from bridge.model import Json
+from bridge.model import Json, Provenance
 
 Scalar: TypeAlias = str | int | float | bool
 
@@ -56,7 +55,8 @@ class Origins:
 
     def _build(self, provenance: Provenance) -> tuple[bytes, bool]:
         attributes: dict[str, Scalar] = {_SERVICE_NAME: self._fallback, **_CONSTANTS}
-        for names, value in zip(_NAMES, provenance.identity, strict=True):
+        says = (provenance.app, provenance.revision, *map(provenance.labels.get, RESOURCE_LABELS))
+        for names, value in zip(_NAMES, says, strict=True):
             word = _word(value)
             if word is not None:
                 attributes.update(dict.fromkeys(names, word))

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from bridge.mapping.provenance import provenance_of_plain
 from bridge.model import Entry, Json
 from bridge.timestamps import parse_tick
 
@@ -52,7 +53,12 @@ def decode_items(body: bytes) -> tuple[Entry, ...]:
 
 
 def _entries(values: list[Json]) -> tuple[Entry, ...]:
-    return tuple([Entry(raw, _tick_of(raw)) for raw in values])
+    return tuple([_entry(raw) for raw in values])
+
+
+def _entry(raw: Json) -> Entry:
+    tick = parse_tick(raw.get("timestamp")) if isinstance(raw, dict) else None
+    return Entry(raw, tick, None if tick is None else provenance_of_plain(raw, tick))
 
 
 def _decode(body: bytes) -> Json:
@@ -73,7 +79,3 @@ def _decode_leniently(body: bytes) -> Json:
 
 def _parse_int(digits: str) -> int | str:
     return int(digits) if len(digits) < _INT_DIGITS else digits
-
-
-def _tick_of(raw: Json) -> int | None:
-    return parse_tick(raw.get("timestamp")) if isinstance(raw, dict) else None

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
-from bridge.model import Entry, Identified, Json, Tick
+from bridge.model import Entry, Identified, Json, Provenance, Tick
 from bridge.timestamps import parse_again
 
 UID_BYTES: Final = 16
@@ -24,13 +25,19 @@ _VOLATILE_LABEL: Final = "fal_user_nickname"
 _REPEATING_LABELS: Final = ("app", "message")
 _TRACEBACK: Final = "traceback"
 _unfed: Final = blake2b(digest_size=UID_BYTES)
+_WORKERS: Final = 1_024
+_HOLE_TEXT: Final = b"\0"
+"""It stands in no JSON text, which says ``\\u0000`` for it."""
+_HOLE: Final = msgspec.Raw(_HOLE_TEXT)
+_UNFIT: Final = (UnicodeEncodeError, OverflowError, msgspec.MsgspecError)
+"""What the encoder raises where UTF-8 or 64 bits cannot hold a value."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def content_hash(entry: Entry) -> bytes:
     """The 128-bit hash of the canonical entry, equal for every read of it."""
     made = _unfed.copy()  # cheaper than a new one with its size
-    made.update(_serialise(_canonical(entry)))
+    made.update(canonical_bytes(entry))
     return made.digest()
 
 
@@ -54,6 +61,45 @@ def identify(sightings: Iterable[tuple[Entry, Tick, bytes]]) -> list[Identified]
         counts[content] = ordinal + 1
         found.append(Identified(entry, tick, uid(content, ordinal) if ordinal else content))
     return found
+
+
+def canonical_bytes(entry: Entry) -> bytes:
+    """The canonical entry as JSON, which its hash is taken of."""
+    try:
+        if entry.provenance is not None:
+            return _joined(entry, entry.provenance)
+    except _UNFIT:
+        pass
+    return _serialise(_canonical(entry))
+
+
+def _joined(entry: Entry, provenance: Provenance) -> bytes:
+    """The same of a plain entry, whose worker's part is written already.
+
+    Raises:
+        one of `_UNFIT`: it can only be written the slow way.
+    """
+    raw, (first, others) = entry.raw, _around(provenance)
+    level = raw.get("level")
+    level = level.upper() if isinstance(level, str) else level
+    text: bytes = _encode([entry.tick, level, raw.get("message")])[:-1] + first
+    for key, piece in others:
+        text += _encode(raw["labels"][key]) + piece
+    return text
+
+
+@lru_cache(_WORKERS)
+def _around(provenance: Provenance) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """What follows on the message, up to the first label of the entry's own.
+
+    Beside it those labels' keys, each with what follows on its value.
+    """
+    own = sorted(key for key in provenance.own if _TRACEBACK not in key)
+    labels = {**provenance.labels, **dict.fromkeys(own, _HOLE)}
+    labels.pop(_VOLATILE_LABEL, None)
+    text = _encode([_HOLE, provenance.app, provenance.revision, labels])
+    _, first, *others = text.split(_HOLE_TEXT)
+    return first, tuple(zip(own, others, strict=True))
 
 
 def _canonical(entry: Entry) -> Json:
@@ -100,5 +146,5 @@ def _serialise(value: Json) -> bytes:
     """Canonical bytes; the slow way only for what UTF-8 or 64 bits cannot hold."""
     try:
         return _encode(value)
-    except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
+    except _UNFIT:
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")

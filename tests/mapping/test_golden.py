@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from support.workers import both
 
 from bridge.mapping import Mapper
-from bridge.model import Entry, Identified
+from bridge.model import Identified
 from bridge.payload import Request, records_of
-from bridge.timestamps import parse_tick
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
 OBSERVED = 1_758_284_171_000_000
@@ -44,8 +44,9 @@ def test_golden_files_are_there() -> None:
 
 
 def _result(mapper: Mapper, raw: Any) -> dict[str, Any]:
-    tick = parse_tick(raw.get("timestamp")) if isinstance(raw, dict) else None
-    [encoded] = mapper.encode([Identified(Entry(raw, tick), 0, UID)], OBSERVED)
+    ways = [mapper.encode([Identified(entry, 0, UID)], OBSERVED) for entry in both(raw)]
+    [encoded] = ways[0]
+    assert ways[1] == ways[0]
     [(resource_logs, _, record)] = records_of(Request((encoded,)).raw)
     return {
         "resource": _attributes(MessageToDict(resource_logs.resource)),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support import workers
 
 from bridge.model import Entry
 from bridge.source.decode import decode_entries
-from bridge.source.fingerprint import content_hash, identify
+from bridge.source.fingerprint import canonical_bytes, content_hash, identify
 from bridge.timestamps import parse_tick
 
 BASE: dict[str, Any] = {
@@ -141,3 +143,35 @@ def test_equals_get_an_identity_each(letters: list[str]) -> None:
     assert len({i.uid for i in found}) == len(entries)
     assert {i.uid for i in found} == {i.uid for i in again}
     assert Counter(i.entry.raw["message"] for i in found) == Counter(letters)
+
+
+@given(workers.entries())
+@example({**BASE, "level": True, "labels": {**BASE["labels"], "level": 1}})
+@example({**BASE, "message": math.nan, "labels": {**BASE["labels"], "message": math.nan}})
+def test_what_a_worker_shares_is_no_part_of_who_an_entry_is(raw: dict[str, Any]) -> None:
+    """The bytes that are hashed are the same whether its labels were looked up or read."""
+    read, looked_up = workers.both(raw)
+    assert canonical_bytes(looked_up) == canonical_bytes(read)
+
+
+def test_an_identity_is_for_good() -> None:
+    """It is in people's journals and backends: these bytes must never become others."""
+    raw = {**BASE, "labels": {**BASE["labels"], "zone": "é", "fal_job_id": 'a"b', "note": [1, {}]}}
+    expected = (
+        b'[1758284170599608,"INFO","71 seconds of sleep remaining","a","r",'
+        b'{"fal_env":"prod","fal_job_id":"a\\"b","note":[1,{}],"zone":"\xc3\xa9"}]'
+    )
+    for one in workers.both(raw):
+        assert canonical_bytes(one) == expected
+        assert content_hash(one).hex() == "b273c3f4566deaf58a01d2a175d48e38"
+
+
+def test_a_decoded_entry_knows_its_worker() -> None:
+    """Lines of one worker share one object; one that is to be read word by word has none."""
+    labels = '"labels": {"fal_env": "prod", "source": "gateway", "level": "INFO", "own": "%s"}'
+    line = '{"timestamp": "2025-09-19T12:16:10.599608", "level": "%s", ' + labels + "}"
+    body = f"[{line % ('INFO', 1)}, {line % ('INFO', 2)}, {line % ('DEBUG', 1)}, {{}}, 1]"
+    one, same, *others = (entry.provenance for entry in decode_entries(body.encode()))
+    assert one is not None
+    assert one is same
+    assert others == [None, None, None]

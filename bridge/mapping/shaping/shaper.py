@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from bridge.mapping.extra import Extra
+from bridge.mapping.extra import NOTHING, Extra
 from bridge.mapping.json_text import json_text
 from bridge.mapping.reading import read
 from bridge.mapping.record import body_of
@@ -146,15 +146,20 @@ class Shaper:
         return replace(draft.with_raw(raw), fields=fields).by(*rules) if rules else draft
 
     def _shaped(self, draft: Draft) -> Shaped:
-        extra = Extra(
+        uids = draft.uids if self.rules.selective else None
+        return Shaped(draft.found, self._extra(draft), draft.rules, uids)
+
+    def _extra(self, draft: Draft) -> Extra:
+        original = self._original(draft)
+        if not draft.attributes and not draft.fields and original is None:
+            return NOTHING
+        return Extra(
             attributes=draft.attributes,
             fields=draft.fields,
             prefix=self.rules.json_prefix,
             said=draft.said,
-            original=self._original(draft),
+            original=original,
         )
-        uids = draft.uids if self.rules.selective else None
-        return Shaped(draft.found, extra, draft.rules, uids)
 
     def _original(self, draft: Draft) -> str | None:
         """The JSON text of a malformed entry, masked as the whole that it is."""
