@@ -149,7 +149,9 @@ class Walk:
         until = None
         if ceiling is not None:
             until = ceil_to(ceiling, grain if fine and ceiling - floor < SECOND else SECOND)
-        self._bounds = Bounds(floor_to(floor - below - 1, grain), until, limit)
+        # A server may compare by the millisecond: then its own would hide what shares it.
+        lowest = floor_to(floor - below, MILLISECOND) - MILLISECOND
+        self._bounds = Bounds(min(lowest, floor_to(floor - below - 1, grain)), until, limit)
 
     @property
     def bounds(self) -> Bounds:

@@ -151,6 +151,19 @@ def test_less_than_a_second_is_whole_however_bounds_are_cut(ceiling: int, cut: i
     assert bag(found) == expected(entries, T0 + 100_000, T0 + ceiling)
 
 
+@pytest.mark.parametrize("limit", [7, 30, 1_000])
+@pytest.mark.parametrize("ceiling", [12_000, 12_300, None])
+def test_a_server_that_compares_by_the_millisecond_hides_nothing(
+    ceiling: int | None, limit: int
+) -> None:
+    """Its own millisecond would hide what follows on the floor there: a sweep's late entries."""
+    entries = [build(T0 + n * 100, f"m{n}") for n in range(300)]
+    top = None if ceiling is None else T0 + ceiling
+    for floor in range(T0 + 5_000, T0 + 7_000, 100):
+        fake = Server(entries, cut=1_000, coarse=True)
+        assert bag(walk_to_end(fake, floor, top, limit=limit)) == expected(entries, floor, top)
+
+
 def test_what_a_server_cuts_is_known_from_the_overlap() -> None:
     """Then a narrow window is asked for by its own end, to the millisecond."""
     entries = [build(T0 + n * 1_000, f"m{n}") for n in range(900)]

@@ -24,12 +24,13 @@ class Server:
     """Entries behind exclusive bounds, newest first, with a cap that may change by request.
 
     ``caps`` gives the cap of each request in turn, the last one for ever; ``cut`` truncates
-    bounds to that many ticks.
+    bounds to that many ticks, and where it is ``coarse`` the entries' times that it compares too.
     """
 
     entries: Sequence[Entry]
     caps: Sequence[int] = (1_000_000,)
     cut: Tick = 1
+    coarse: bool = False
     requests: list[Bounds] = field(default_factory=list)
 
     def page(self, bounds: Bounds) -> Page:
@@ -41,10 +42,15 @@ class Server:
         inside = [
             e
             for e in self.entries
-            if e.tick is not None and e.tick > since and (until is None or e.tick < until)
+            if e.tick is not None
+            and self._compared(e.tick) > since
+            and (until is None or self._compared(e.tick) < until)
         ]
         inside.sort(key=lambda e: -(e.tick or 0))
         return Page(tuple(inside[: min(cap, bounds.limit)]), None)
+
+    def _compared(self, tick: Tick) -> Tick:
+        return tick - tick % self.cut if self.coarse else tick
 
 
 def walked(
