@@ -12,6 +12,7 @@ from bridge.timestamps import ceil_to
 
 _PARTS: Final = 4
 _SHARE_OF_A_PAGE: Final = 0.75
+_ALERT: Final = 10
 _SELDOM: Final = 15.0
 _MOST_OFTEN: Final = 20
 _STEP: Final = 4
@@ -19,20 +20,28 @@ _MOST_PATIENT: Final = 64
 
 
 class Pace:
-    """Seconds between polls: quick while entries flow, slower when idle, stretched to a bound."""
+    """Seconds between polls: quick while entries flow, slower when idle, stretched to a bound.
+
+    It stays quick for ten intervals after the last entry: who logs every few seconds is not idle.
+    """
 
     def __init__(self, *, interval: float, max_interval: float) -> None:
         self._interval = interval
         self._longest = max(interval, max_interval)
         self._next = interval
+        self._idle = 0.0
 
     def after(self, took: float, *, flowed: bool) -> float:
         """The pause after a poll of so many seconds that found new entries, or none.
 
         Polls begin that far apart, but the server has at least half of the time to itself.
         """
-        self._next = self._interval if flowed else min(self._longest, self._next * 1.5)
-        return max(self._next / 2, self._next - took)
+        self._idle = 0.0 if flowed else self._idle + took
+        alert = self._idle < _ALERT * self._interval
+        self._next = self._interval if alert else min(self._longest, self._next * 1.5)
+        pause = max(self._next / 2, self._next - took)
+        self._idle += pause
+        return pause
 
     @property
     def slow(self) -> bool:
@@ -41,7 +50,7 @@ class Pace:
 
     def hasten(self) -> None:
         """Something is there to be read: begin again with the shortest pause."""
-        self._next = self._interval
+        self._next, self._idle = self._interval, 0.0
 
 
 class Looks:

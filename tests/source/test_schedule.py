@@ -40,9 +40,12 @@ class HandClock:
 
 
 def test_polling_is_quick_while_entries_flow_and_slows_when_idle() -> None:
-    """From interval towards max_interval, and back at once."""
+    """From interval towards max_interval, and back at once; not for a pause of ten intervals."""
     pace = Pace(interval=1, max_interval=15)
-    idle = [pace.after(0, flowed=False) for _ in range(12)]
+    idle = [pace.after(0, flowed=False) for _ in range(22)]
+    assert idle[:10] == [1] * 10
+    assert pace.after(0, flowed=True) == 1
+    assert [pace.after(0, flowed=False) for _ in range(11)] == [*[1] * 9, 1.5, 2.25]
     assert idle == sorted(idle)
     assert idle[-1] == 15
     assert pace.after(0, flowed=True) == 1
