@@ -23,8 +23,9 @@ from bridge.errors import BridgeError, ConfigError, JournalUnusable
 _FAILED: Final = 1
 _UNUSABLE: Final = 2
 _INTERRUPTED: Final = 130
-_OBJECTS: Final = 10_000
-"""So many new ones at least are there before the garbage collector looks for any to free."""
+_OBJECTS: Final = 250_000
+"""More than a start makes, of which nothing is garbage; a service asks for less once it is built
+(`bridge.app.service`)."""
 _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE, errno.EBADF)
 
 

@@ -19,10 +19,8 @@ from itertools import groupby
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
-from google.protobuf.json_format import MessageToDict
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
+from bridge import proto
 from bridge.model import Batch, Encoded, Json, Tick
 
 try:
@@ -37,7 +35,7 @@ _IDS = ("traceId", "spanId")
 _UID_KEY = "log.record.uid"
 _NANOSECONDS: Final = 1_000
 
-Located: TypeAlias = tuple[ResourceLogs, ScopeLogs, LogRecord]
+Located: TypeAlias = "tuple[proto.ResourceLogs, proto.ScopeLogs, proto.LogRecord]"
 """A record with the messages it stands under."""
 
 _Part = TypeVar("_Part", bound=Encoded | Batch)
@@ -106,8 +104,8 @@ def to_json(raw: bytes) -> bytes:
     That is the JSON mapping of Protocol Buffers (64-bit integers are strings, bytes base64) with
     enums as integers and ids in hex (OTLP specification 1.11, "JSON Protobuf Encoding").
     """
-    message = ExportLogsServiceRequest.FromString(raw)
-    decoded = MessageToDict(message, use_integers_for_enums=True)
+    message = proto.ExportLogsServiceRequest.FromString(raw)
+    decoded = proto.MessageToDict(message, use_integers_for_enums=True)
     decoded.setdefault("resourceLogs", [])  # not left out: some receivers refuse a bare {}
     for record in _json_records(decoded):
         for key in _IDS:
@@ -118,19 +116,19 @@ def to_json(raw: bytes) -> bytes:
 
 def records_of(raw: bytes) -> Iterator[Located]:
     """Every log record of an encoded request, with the resource and scope it stands under."""
-    message = ExportLogsServiceRequest.FromString(raw)
+    message = proto.ExportLogsServiceRequest.FromString(raw)
     for resource_logs in message.resource_logs:
         for scope_logs in resource_logs.scope_logs:
             for record in scope_logs.log_records:
                 yield resource_logs, scope_logs, record
 
 
-def uid_of(record: LogRecord) -> str:
+def uid_of(record: proto.LogRecord) -> str:
     """A record's ``log.record.uid``, empty when it has none."""
     return next((a.value.string_value for a in record.attributes if a.key == _UID_KEY), "")
 
 
-def time_of(record: LogRecord) -> Tick | None:
+def time_of(record: proto.LogRecord) -> Tick | None:
     """When it happened, else when it was observed; None where it says neither.
 
     Zero nanoseconds mean unknown (OTLP, ``LogRecord``).
@@ -181,7 +179,7 @@ def _piece(records: Sequence[Located]) -> Encoded:
     Each message that `records_of` parsed is one object for as long as the given records hold it,
     so identity tells which records came from one.
     """
-    message = ExportLogsServiceRequest()
+    message = proto.ExportLogsServiceRequest()
     for run in _runs(records, key=lambda located: id(located[0])):
         source = run[0][0]
         target = message.resource_logs.add(resource=source.resource, schema_url=source.schema_url)

@@ -13,9 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
-from bridge import settings
+from bridge import proto, settings
 from bridge.destinations import plain
 from bridge.errors import ConfigError, JournalError
 from bridge.journal import rules
@@ -143,7 +141,7 @@ def record_of(letter: DeadLetter) -> Located | None:
     raw = _raw(letter)
     try:
         return None if raw is None else next(records_of(raw), None)
-    except DecodeError:
+    except proto.DecodeError:
         return None
 
 
@@ -190,7 +188,7 @@ def _line(kept: KeptLetter) -> str:
     raw = _raw(kept.letter)
     try:
         request = {} if raw is None else {"request": json.loads(to_json(raw))}
-    except DecodeError:
+    except proto.DecodeError:
         request = {}
     if not request:
         request = {"gzip_base64": base64.b64encode(kept.letter.gzip).decode("ascii")}

@@ -22,12 +22,9 @@ from bridge.clock import Clock, SystemClock
 from bridge.delivery.forwarder import Forwarder
 from bridge.delivery.selection import Selection, TooOld
 from bridge.destinations import Destination
-from bridge.destinations.console import Console
 from bridge.destinations.file import File
 from bridge.destinations.otlp_http import OtlpHttp
-from bridge.destinations.rfc5424 import Layout
-from bridge.destinations.syslog import Syslog
-from bridge.destinations.tls import Tls
+from bridge.destinations.tls import Tls, context_for
 from bridge.errors import proxy_error
 from bridge.journal import Journal, Start
 from bridge.journal.sqlite import SqliteJournal
@@ -125,7 +122,7 @@ async def build(
         sending.append(
             Metered(*(destination, world.meter, world.clock), timeout=timeout, tracer=world.tracer)
         )
-        forwarders.append(forwarder_of(destination, sending[-1], journal, world, selection_of(one)))
+        forwarders.append(forwarder_of(one, sending[-1], journal, world))
         if isinstance(destination, File):
             files.append(destination)
     account = await account_of(config, world, stack)
@@ -184,10 +181,16 @@ async def attach_all(config: settings.Settings, journal: Journal) -> None:
 
 
 async def account_of(config: settings.Settings, world: World, stack: AsyncExitStack) -> Account:
-    """The way to the API, with a pooled client that the stack closes."""
+    """The way to the API, with a pooled client that the stack closes.
+
+    Raises:
+        ConfigError: the environment's CA certificates or its proxy cannot be used.
+    """
+    trust = True if world.api_transport else context_for(config.fal.base_url)
     try:
         client = httpx.AsyncClient(
             timeout=API_TIMEOUT,
+            verify=trust,
             transport=world.api_transport,
             headers={"User-Agent": f"fal-log-bridge/{__version__}"},
         )
@@ -374,6 +377,8 @@ def destination_of(one: settings.Destination, world: World) -> Destination:
     """
     match one:
         case settings.Console():
+            from bridge.destinations.console import Console  # noqa: PLC0415 - if used at all
+
             return Console(one.name, world.out)
         case settings.File():
             return File(one.name, one.path.absolute(), format_=one.format)
@@ -385,7 +390,11 @@ def destination_of(one: settings.Destination, world: World) -> Destination:
             return _otlp_http(one, world)
 
 
-def _syslog(one: settings.Syslog) -> Syslog:
+def _syslog(one: settings.Syslog) -> Destination:
+    """By one of several protocols, which are imported only here."""
+    from bridge.destinations.rfc5424 import Layout  # noqa: PLC0415 - see above
+    from bridge.destinations.syslog import Syslog  # noqa: PLC0415 - see above
+
     layout = {field.name for field in fields(Layout)} & one.model_fields_set
     return Syslog(
         one.name,
@@ -448,15 +457,11 @@ def selection_of(one: settings.Destination) -> Selection:
 
 
 def forwarder_of(
-    destination: Destination,
-    sending: Metered,
-    journal: Journal,
-    world: World,
-    selection: Selection,
+    one: settings.Destination, sending: Metered, journal: Journal, world: World
 ) -> Forwarder:
     """The loop that serves one destination, through what counts its sends."""
     # One at a time where there is one stream to write to, so that lines come in order.
-    in_flight = 1 if isinstance(destination, Console | File | Syslog) else IN_FLIGHT
+    in_flight = IN_FLIGHT if isinstance(one, settings.Otlp) else 1
     return Forwarder(
         sending,
         journal,
@@ -464,5 +469,5 @@ def forwarder_of(
         world.emit,
         world.random,
         in_flight=in_flight,
-        selection=selection,
+        selection=selection_of(one),
     )

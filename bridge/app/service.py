@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Final
 
 from bridge import __version__, settings
 from bridge.app.bridge import Bridge
@@ -25,6 +26,9 @@ from bridge.telemetry.service import (
     Stopped,
     Stopping,
 )
+
+_OBJECTS: Final = 10_000
+"""So many new ones at least are there before the garbage collector looks for any to free."""
 
 
 async def run(load: Callable[[], settings.Settings], emit: Emit) -> int:
@@ -81,11 +85,15 @@ async def run_once(config: settings.Settings, emit: Emit, patience: float) -> in
 
 
 def _set_aside() -> None:
-    """Spare the garbage collector all that is there for good: modules, and what was built."""
+    """Spare the garbage collector all that is there for good: modules, and what was built.
+
+    From here on it looks for what has become garbage meanwhile (docs/decisions/0025).
+    """
     if gc.get_freeze_count():  # a bridge before this one may be garbage by now
         gc.unfreeze()
         gc.collect()
     gc.freeze()
+    gc.set_threshold(_OBJECTS)
 
 
 async def _say_started(config: settings.Settings, bridge: Bridge, emit: Emit) -> None:

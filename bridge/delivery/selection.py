@@ -14,10 +14,7 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Final
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-
+from bridge import proto
 from bridge.delivery.split import Piece
 from bridge.mapping.gap import EVENT_NAME
 from bridge.mapping.resource import Scalar
@@ -147,7 +144,7 @@ class Selection:
         changed = self._add_attributes(kept)
         return batch if len(kept) == len(records) and not changed else holding(batch, kept)
 
-    def _is_severe_enough(self, record: LogRecord) -> bool:
+    def _is_severe_enough(self, record: proto.LogRecord) -> bool:
         number = record.severity_number
         return (
             number == UNSPECIFIED or number >= self._min_severity or record.event_name == EVENT_NAME
@@ -155,11 +152,11 @@ class Selection:
 
     def _add_attributes(self, records: Iterable[Located]) -> bool:
         """Add to every resource that records stand under; whether that changed any."""
-        groups: dict[int, ResourceLogs] = {id(group): group for group, _, _ in records}
+        groups: dict[int, proto.ResourceLogs] = {id(group): group for group, _, _ in records}
         changed = [self._add_to(group.resource) for group in groups.values()]
         return any(changed)
 
-    def _add_to(self, resource: Resource) -> bool:
+    def _add_to(self, resource: proto.Resource) -> bool:
         missing, changed = dict(self._resource), False
         for attribute in resource.attributes:
             missing.pop(attribute.key, None)
@@ -201,7 +198,7 @@ class Selection:
             return False
         return now - request.oldest > self._max_age
 
-    def _is_too_old(self, record: LogRecord, now: Tick) -> bool:
+    def _is_too_old(self, record: proto.LogRecord, now: Tick) -> bool:
         time = time_of(record)
         return time is not None and self._max_age is not None and now - time > self._max_age
 
@@ -211,12 +208,12 @@ class Selection:
         return DeadLetter(destination, uid_of(found[2]), seq, reason, alone(found).gzip, now)
 
 
-def _values(attributes: Mapping[str, Scalar]) -> dict[str, AnyValue]:
-    pairs = (KeyValue.FromString(key_value(key, value)) for key, value in attributes.items())
+def _values(attributes: Mapping[str, Scalar]) -> dict[str, proto.AnyValue]:
+    pairs = (proto.KeyValue.FromString(key_value(key, value)) for key, value in attributes.items())
     return {pair.key: pair.value for pair in pairs}
 
 
-def _restamp(records: Iterable[LogRecord], stamps: Iterator[int]) -> None:
+def _restamp(records: Iterable[proto.LogRecord], stamps: Iterator[int]) -> None:
     """Give records the present as their time, a nanosecond apart so that they keep their order."""
     for record, nanoseconds in zip(records, stamps, strict=False):  # the stamps have no end
         told = any(attribute.key == ORIGINAL_TIME for attribute in record.attributes)

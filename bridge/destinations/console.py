@@ -10,8 +10,7 @@ import select
 from collections.abc import Iterable, Iterator
 from typing import IO, Final
 
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, SeverityNumber
-
+from bridge import proto
 from bridge.destinations.plain import SERVICE, json_line, mapping, plain, severity_of, time_of
 from bridge.model import Outcome, Verdict
 from bridge.payload import Request, records_of
@@ -22,11 +21,11 @@ _CHUNK: Final = 4_096
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 _COLOURS: Final = (
-    (SeverityNumber.SEVERITY_NUMBER_FATAL, "\x1b[1;31m"),
-    (SeverityNumber.SEVERITY_NUMBER_ERROR, "\x1b[31m"),
-    (SeverityNumber.SEVERITY_NUMBER_WARN, "\x1b[33m"),
-    (SeverityNumber.SEVERITY_NUMBER_INFO, "\x1b[32m"),
-    (SeverityNumber.SEVERITY_NUMBER_UNSPECIFIED, _DIM),
+    (proto.SeverityNumber.SEVERITY_NUMBER_FATAL, "\x1b[1;31m"),
+    (proto.SeverityNumber.SEVERITY_NUMBER_ERROR, "\x1b[31m"),
+    (proto.SeverityNumber.SEVERITY_NUMBER_WARN, "\x1b[33m"),
+    (proto.SeverityNumber.SEVERITY_NUMBER_INFO, "\x1b[32m"),
+    (proto.SeverityNumber.SEVERITY_NUMBER_UNSPECIFIED, _DIM),
 )
 
 
@@ -156,7 +155,7 @@ def _rest_of_line(lines: bytes, done: int) -> bytes:
     return b"" if lines[done - 1 : done] == b"\n" else lines[done : lines.find(b"\n", done) + 1]
 
 
-def _readable(resource_logs: ResourceLogs, record: LogRecord) -> str:
+def _readable(resource_logs: proto.ResourceLogs, record: proto.LogRecord) -> str:
     """One record for a person: time, severity, service, message; further lines set in."""
     service = mapping(resource_logs.resource.attributes).get(SERVICE, "-")
     body = plain(record.body)

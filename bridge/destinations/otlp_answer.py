@@ -17,11 +17,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from google.protobuf.json_format import Parse, ParseError
-from google.protobuf.message import DecodeError
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it ships no types
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-
+from bridge import proto
 from bridge.destinations.masking import NOTHING, Mask
 from bridge.model import Outcome, Verdict
 
@@ -83,6 +79,8 @@ def read_answer(
     named = {name.lower(): value for name, value in headers.items()}
     content_type = named.get("content-type", "").lower()
     html = _is_html(content_type, body, flaw)
+    if status in _ACCEPTING and not (body or flaw):
+        return Outcome(Verdict.DELIVERED)  # most say no more than that, which takes no protobuf
     if status in _ACCEPTING and not html:
         response = None if flaw else _response(content_type, body)
         return accepted(response, body, _said(status, url), mask=mask, flaw=flaw)
@@ -109,7 +107,7 @@ def read_answer(
 
 
 def accepted(
-    response: ExportLogsServiceResponse | None,
+    response: proto.ExportLogsServiceResponse | None,
     body: bytes,
     said: str,
     *,
@@ -178,16 +176,16 @@ def _said(status: int, url: str) -> str:
     return f"{status}{' ' if name else ''}{name} from {shown(url)}"
 
 
-def _response(content_type: str, body: bytes) -> ExportLogsServiceResponse | None:
+def _response(content_type: str, body: bytes) -> proto.ExportLogsServiceResponse | None:
     """The body as an OTLP response, also in the JSON that some backends answer protobuf with."""
     try:
         if "json" in content_type or body.lstrip()[:1] == b"{":
-            blank = ExportLogsServiceResponse()
-            return Parse(body, blank, ignore_unknown_fields=True) if body.strip() else blank
+            blank = proto.ExportLogsServiceResponse()
+            return proto.Parse(body, blank, ignore_unknown_fields=True) if body.strip() else blank
         if content_type.startswith("text/") and body.strip():
             return None
-        return ExportLogsServiceResponse.FromString(body)
-    except (DecodeError, ParseError, UnicodeDecodeError, RecursionError):
+        return proto.ExportLogsServiceResponse.FromString(body)
+    except (proto.DecodeError, proto.ParseError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -232,8 +230,8 @@ def _status_message(content_type: str, body: bytes) -> str:
     if body[:1] == b"{" or content_type.startswith("text/") or "json" in content_type:
         return ""
     try:
-        return str(Status.FromString(body).message)
-    except DecodeError:
+        return str(proto.Status.FromString(body).message)
+    except proto.DecodeError:
         return ""
 
 

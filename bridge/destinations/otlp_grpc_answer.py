@@ -11,11 +11,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped] # no types
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it ships no types
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
+from bridge import proto
 from bridge.destinations.masking import NOTHING, Mask
 from bridge.destinations.otlp_answer import NOT_REACHED, accepted, excerpt, one_line
 from bridge.model import Outcome, Verdict
@@ -80,8 +78,8 @@ def read_response(body: bytes, url: str, *, mask: Mask = NOTHING) -> Outcome:
         mask: Keeps secrets out of what the answer says.
     """
     try:
-        response = ExportLogsServiceResponse.FromString(body)
-    except DecodeError:
+        response = proto.ExportLogsServiceResponse.FromString(body)
+    except proto.DecodeError:
         response = None
     return accepted(response, body, f"OK from {url}", mask=mask)
 
@@ -140,12 +138,12 @@ def _retry_after(trailers: Trailers) -> float | None:
     for key, value in trailers:
         if key == _DETAILS and isinstance(value, bytes):
             try:
-                status = Status.FromString(value)
+                status = proto.Status.FromString(value)
                 for detail in status.details:
                     info = RetryInfo()
                     if detail.Unpack(info):
                         delay = info.retry_delay
                         return max(0.0, float(delay.seconds + delay.nanos / 1e9))
-            except DecodeError:
+            except proto.DecodeError:
                 return None
     return None

@@ -111,7 +111,7 @@ class OtlpHttp:
             sent["Content-Encoding"] = compression
         self._renewable: Renewable | None = None
         if isinstance(tls, Tls):
-            self._renewable = Renewable(tls)
+            self._renewable = Renewable(tls, url)
             trust = self._renewable.context
         else:
             trust = tls

@@ -8,9 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, SeverityNumber
-
+from bridge import proto
 from bridge.model import Json
 from bridge.payload import uid_of
 from bridge.timestamps import format_tick
@@ -20,7 +18,7 @@ UID: Final = "log.record.uid"
 _NANOSECONDS: Final = 1_000
 
 
-def json_line(resource_logs: ResourceLogs, record: LogRecord) -> str:
+def json_line(resource_logs: proto.ResourceLogs, record: proto.LogRecord) -> str:
     """One record as one line of JSON."""
     resource = mapping(resource_logs.resource.attributes)
     attributes = mapping(record.attributes)
@@ -37,27 +35,27 @@ def json_line(resource_logs: ResourceLogs, record: LogRecord) -> str:
     return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def time_of(record: LogRecord) -> str:
+def time_of(record: proto.LogRecord) -> str:
     """The time of a record, else of its fetch, in RFC 3339."""
     return format_tick((record.time_unix_nano or record.observed_time_unix_nano) // _NANOSECONDS)
 
 
-def severity_of(record: LogRecord) -> str:
+def severity_of(record: proto.LogRecord) -> str:
     """The severity as given, else by its number's name."""
     if record.severity_text:
         return record.severity_text
     try:
-        return SeverityNumber.Name(record.severity_number).removeprefix("SEVERITY_NUMBER_")
+        return proto.SeverityNumber.Name(record.severity_number).removeprefix("SEVERITY_NUMBER_")
     except ValueError:
         return str(record.severity_number)
 
 
-def mapping(pairs: Iterable[KeyValue]) -> dict[str, Json]:
+def mapping(pairs: Iterable[proto.KeyValue]) -> dict[str, Json]:
     """Attributes as one JSON object."""
     return {pair.key: plain(pair.value) for pair in pairs}
 
 
-def plain(value: AnyValue) -> Json:
+def plain(value: proto.AnyValue) -> Json:
     """An attribute's value as JSON has it: bytes in base64, numbers JSON cannot say as text."""
     kind = value.WhichOneof("value")
     if kind is None:

@@ -15,8 +15,7 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Final, Literal
 
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-
+from bridge import proto
 from bridge.destinations.plain import UID, mapping, plain, time_of
 from bridge.errors import ConfigError
 from bridge.model import Json
@@ -204,7 +203,7 @@ def _param(key: str, value: Json) -> _Param:
     return _Param(name, text, _PARAM % (name, _SPECIAL.sub(_ESCAPE, text).encode()))
 
 
-def _messages(common: _Attributes, record: LogRecord, layout: Layout) -> Iterator[bytes]:
+def _messages(common: _Attributes, record: proto.LogRecord, layout: Layout) -> Iterator[bytes]:
     own = _attributes(mapping(record.attributes), layout)
     head = _head(record, {**common.values, **own.values}, layout)
     uid = _escaped(uid_of(record), _LONGEST_UID)
@@ -227,7 +226,7 @@ def _messages(common: _Attributes, record: LogRecord, layout: Layout) -> Iterato
             yield b"%s%s%s]%s%s" % (head, element, part, space, piece)
 
 
-def _head(record: LogRecord, attributes: dict[str, Json], layout: Layout) -> bytes:
+def _head(record: proto.LogRecord, attributes: dict[str, Json], layout: Layout) -> bytes:
     """Everything before the structured data, with the space after it."""
     priority = FACILITIES[layout.facility] * 8 + severity(record.severity_number)
     known = record.time_unix_nano or record.observed_time_unix_nano
@@ -246,7 +245,7 @@ def _field(attributes: dict[str, Json], keys: Sequence[str], longest: int) -> st
     return _UNPRINTABLE.sub("_", value)[:longest]
 
 
-def _intrinsic(record: LogRecord, layout: Layout) -> dict[str, _Param]:
+def _intrinsic(record: proto.LogRecord, layout: Layout) -> dict[str, _Param]:
     """What a record has besides attributes that a header cannot say, as far as asked for."""
     found = {
         "trace_id": record.trace_id.hex(),

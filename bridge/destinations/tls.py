@@ -6,7 +6,8 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -24,6 +25,19 @@ class Tls:
     key_file: Path | None = None
     server_name_override: str | None = None
     insecure_skip_verify: bool = False
+
+
+_USUAL: Final = Tls()
+
+
+def context_for(url: str, tls: Tls = _USUAL) -> ssl.SSLContext:
+    """The TLS context for one URL, see `context`; where none is spoken, one that trusts nobody.
+
+    It spares what plain HTTP has no use for: reading the usual CA certificates takes 25 ms.
+    """
+    if urlsplit(url).scheme == "http" and tls == _USUAL:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return context(tls)
 
 
 def context(tls: Tls) -> ssl.SSLContext:
@@ -89,15 +103,15 @@ class Renewable:
     connection on. A CA that is taken out of ``ca_file`` stays trusted.
     """
 
-    def __init__(self, tls: Tls) -> None:
-        """Build it.
+    def __init__(self, tls: Tls, url: str = "") -> None:
+        """Build it, for this URL if it is for one.
 
         Raises:
             ConfigError: as `context`.
         """
         self._tls = tls
         self._files = Files(tls)
-        self.context = context(tls)
+        self.context = context_for(url, tls)
 
     def renew(self) -> None:
         """Look at the files; to be called before connecting again after a failure."""

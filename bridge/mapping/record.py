@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-
+from bridge import proto
 from bridge.mapping.attributes import field_attributes, label_attributes
 from bridge.mapping.conventions import DOCUMENTED_FIELDS
 from bridge.mapping.extra import JSON_MARK, NOTHING, RESERVED, Extra
@@ -217,7 +216,7 @@ def _extra_attributes(
         told |= inner.keys
     if traceback is not None and traceback.stacktrace == extra.fields.get("traceback"):
         told.add("traceback")
-    taken = {pair.key for pair in LogRecord.FromString(others + added).attributes}
+    taken = {pair.key for pair in proto.LogRecord.FromString(others + added).attributes}
     for key, value in extra.fields.items():
         if key in told:
             continue

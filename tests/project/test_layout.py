@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 _BASE = frozenset(
-    {"model", "errors", "clock", "timestamps", "gaps", "patterns", "pulse", "tasks", "coding"}
+    {
+        "model",
+        "errors",
+        "clock",
+        "timestamps",
+        "gaps",
+        "patterns",
+        "pulse",
+        "tasks",
+        "coding",
+        "proto",
+    }
 )
 _LOW = frozenset({"mapping", "journal", "destinations", "telemetry"})
 _HIGH = frozenset({"source", "delivery", "admin"})
@@ -24,6 +35,7 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
     "gaps": frozenset({"model", "timestamps"}),
     "patterns": frozenset(),
     "coding": frozenset(),
+    "proto": frozenset(),
     "clock": frozenset({"model", "errors"}),
     "pulse": frozenset({"clock"}),
     "tasks": frozenset(),

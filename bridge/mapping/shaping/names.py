@@ -8,8 +8,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Final
 
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-
+from bridge import proto
 from bridge.model import Json
 
 KEPT: Final = frozenset({"log.record.uid", "service.name"})
@@ -43,7 +42,7 @@ class Names:
 
     def prune(self, record: bytes) -> bytes:
         """An encoded record without such attributes; the same bytes if it has none."""
-        message = LogRecord.FromString(record)
+        message = proto.LogRecord.FromString(record)
         doomed = [n for n, pair in enumerate(message.attributes) if self.left_out(pair.key)]
         if not doomed:
             return record
