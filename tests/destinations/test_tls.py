@@ -18,7 +18,7 @@ from destinations.loopback import OK, read_request, serving
 from destinations.requests import request
 
 from bridge.destinations.otlp_http import OtlpHttp
-from bridge.destinations.tls import Renewable, Tls, context
+from bridge.destinations.tls import Renewable, Tls, context, context_for
 from bridge.errors import ConfigError
 from bridge.model import Outcome, Verdict
 
@@ -247,6 +247,21 @@ def test_a_backend_that_breaks_off_may_miss_a_client_certificate(keys: Path) -> 
         outcome = asyncio.run(main(tls))
         assert outcome.verdict is Verdict.RETRY
         assert ("set tls.cert_file" in outcome.reason) is hinted
+
+
+def test_plain_http_needs_no_certificates() -> None:
+    """None are read for it, and a context that has none trusts nobody."""
+    plain = context_for("http://127.0.0.1:4318/v1/logs")
+    assert plain.cert_store_stats()["x509_ca"] == 0
+    assert plain.verify_mode is ssl.CERT_REQUIRED
+    assert plain.check_hostname
+    assert context_for("https://127.0.0.1:4318/v1/logs").cert_store_stats()["x509_ca"] > 0
+
+
+def test_files_for_plain_http_are_looked_at(tmp_path: Path) -> None:
+    """Who names a file of certificates is told that it is missing, used or not."""
+    with pytest.raises(ConfigError, match="cannot use the CA certificates"):
+        context_for("http://127.0.0.1:4318/v1/logs", Tls(ca_file=tmp_path / "missing.pem"))
 
 
 @OPENSSL
