@@ -50,8 +50,8 @@ class Account:
         self._traits = traits
         self._meter = meter
         self._tracer = tracer
-        self._asking = asyncio.Lock()
-        self._asked = False
+        self._asking = False
+        self._heard = asyncio.Event()
         self._learner = api if isinstance(api, LearnsForm) else None
 
     @property
@@ -75,16 +75,16 @@ class Account:
     async def learn_time(self, ask: Callable[[], Awaitable[object]]) -> None:
         """Learn the server's time by one app's question, for all that begin at the same moment.
 
-        Where that one fails, or no time is told, each asks by itself.
+        Where its first request fails, or tells no time, each asks by itself.
         """
-        async with self._asking:
-            if self.time.known:
-                return
-            if not self._asked:
-                self._asked = True
+        if self._asking:
+            await self._heard.wait()
+        self._asking = True
+        try:
+            if not self.time.known:
                 await ask()
-                return
-        await ask()
+        finally:
+            self._heard.set()
 
     async def page(
         self,
@@ -150,6 +150,7 @@ class Account:
             status = NO_ANSWER if error.status is None else str(error.status)
             raise
         finally:
+            self._heard.set()
             note("status", status)
             self._meter.answered(app, status)
         return page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -70,6 +71,51 @@ def test_each_asks_by_itself_where_the_first_one_fails() -> None:
     assert isinstance(outcomes[0], ApiError)
     assert outcomes[1:] == [None] * (len(APPS) - 1)
     assert took < 3
+
+
+def test_nobody_waits_for_one_that_goes_on_failing() -> None:
+    """It tries again for as long as it takes, or is cancelled: the others ask by themselves."""
+
+    async def main() -> float:
+        server = Server(VirtualClock(0), failures=1)
+        limiter = Limiter(server.clock, requests_per_second=1_000, concurrency=100)
+        account = Account(server, limiter, server.clock)
+        query = Query(Filter(), 0, None, 1)
+
+        async def persist() -> None:
+            with suppress(ApiError):
+                await account.page("first", query, troubled=False)
+            await server.clock.sleep(3600)
+
+        async def learn() -> None:
+            await account.learn_time(partial(account.page, "other", query, troubled=False))
+
+        first = asyncio.create_task(account.learn_time(persist))
+        await server.clock.sleep(0.5)
+        await learn()
+        took = server.clock.monotonic()
+        first.cancel()
+        return took
+
+    assert run_virtually(main()) == pytest.approx(2)
+
+
+def test_nobody_waits_for_one_that_was_cancelled() -> None:
+    """An app may be taken away before its question was asked."""
+
+    async def main() -> None:
+        server = Server(VirtualClock(0))
+        account = Account(
+            server, Limiter(server.clock, requests_per_second=1, concurrency=1), server.clock
+        )
+        first = asyncio.create_task(account.learn_time(partial(server.clock.sleep, 3600)))
+        await server.clock.sleep(0.5)
+        first.cancel()
+        query = Query(Filter(), 0, None, 1)
+        await account.learn_time(partial(account.page, "other", query, troubled=False))
+        assert account.time.known
+
+    run_virtually(main())
 
 
 def test_a_server_that_tells_no_time_is_asked_by_each_app_once() -> None:
