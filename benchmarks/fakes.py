@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from benchmarks.corpus import Timeline, app_names, entries
+from benchmarks.endless import Counter, EndlessApi
 from benchmarks.scenes import SCENES
 from bridge.model import Tick
 from bridge.timestamps import parse_tick
@@ -178,11 +179,19 @@ def main() -> None:
     live.add_argument("--begin", type=int, required=True)
     sink = kinds.add_parser("sink")
     sink.add_argument("--since", type=int, default=0)
+    endless = kinds.add_parser("endless")
+    endless.add_argument("--entries", type=int, required=True)
+    endless.add_argument("--begin", type=int, required=True)
+    kinds.add_parser("counter")
     given = parser.parse_args()
     if given.kind == "api":
         share = given.entries // given.apps
         shown = {app: list(entries(share, given.begin, app)) for app in app_names(given.apps)}
         serve(LogsApi(shown, given.delay))
+    elif given.kind == "endless":
+        serve(EndlessApi(given.entries, given.begin))
+    elif given.kind == "counter":
+        serve(Counter())
     elif given.kind == "scene":
         scene = SCENES[given.name]
         serve(LogsApi(scene.written(given.begin), scene.delay))
