@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from bridge.errors import JournalError
 from bridge.journal.worker import Worker
@@ -24,6 +24,11 @@ from bridge.journal.worker import Worker
 Operation: TypeAlias = Callable[[sqlite3.Connection], Any]
 Run: TypeAlias = Callable[[Operation], Any]
 _Asked: TypeAlias = "tuple[Operation, asyncio.Future[Any]]"
+
+_MOST: Final = 64
+"""Operations of one group: other processes, and those who look, wait for its end."""
+_AT_ONCE: Final = 8
+"""Operations after which the event loop has a turn, the lock of the file being held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class GroupCommit:
 
     async def _flush(self) -> None:
         while self._waiting:
-            group, self._waiting = self._waiting, []
+            group, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             self._within = True
             try:
                 results = await self._commit([operation for operation, _ in group])
@@ -162,8 +167,8 @@ class GroupCommit:
         before = await self._worker.run(partial(self._run, _begin))
         try:
             results: list[Any] = []
-            for operation in operations:
-                if results:
+            for number, operation in enumerate(operations, 1):
+                if number % _AT_ONCE == 0:
                     await asyncio.sleep(0)  # the rest of the bridge has a turn
                 results.append(self._run(partial(_apart, operation)))
             await self._worker.run(partial(self._run, partial(_end, before)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -247,6 +248,8 @@ class SqliteJournal:
         self._commits.drop()
         self._worker.stop()
         try:
+            with suppress(sqlite3.Error):
+                settle(self._db)  # an error that somebody keeps could keep the lock
             self._db.close()
         finally:
             self._lock.release()

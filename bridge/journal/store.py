@@ -31,6 +31,7 @@ from bridge.model import (
     Tick,
 )
 
+_REMOVED_AT_ONCE: Final = 256
 _FIRST_LIVE: Final = """
     (SELECT min(seq) FROM batches
      WHERE seq > (SELECT coalesce(min(cursor), 0) FROM cursors))
@@ -364,5 +365,15 @@ def _holder(db: sqlite3.Connection) -> rules.Holder | None:
 
 
 def _remove_passed(db: sqlite3.Connection) -> None:
-    """Remove what every destination has passed; without any the bound is NULL."""
-    db.execute("DELETE FROM batches WHERE seq <= (SELECT min(cursor) FROM cursors)")
+    """Remove what every destination has passed, in pieces; without any the bound is NULL.
+
+    Where a destination was forgotten, that may be a gigabyte: no call is to take long for it.
+    """
+    db.execute(
+        """
+        DELETE FROM batches WHERE seq IN (
+            SELECT seq FROM batches WHERE seq <= (SELECT min(cursor) FROM cursors)
+            ORDER BY seq LIMIT ?)
+        """,
+        (_REMOVED_AT_ONCE,),
+    )

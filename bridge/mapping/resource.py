@@ -20,7 +20,7 @@ _CONSTANTS: Final[Mapping[str, str]] = {
 }
 _NAMES: Final = (*RESOURCE_FIELDS.values(), *RESOURCE_LABELS.values())
 _ATTRIBUTE: Final = tag(1)
-_CACHED: Final = 1024
+_CACHED: Final = 64
 
 
 class Origins:

@@ -15,6 +15,7 @@ from bridge.errors import (
     ApiUnauthorized,
 )
 from bridge.model import Page, Query
+from bridge.source.ahead import Ahead
 from bridge.source.api import LogsApi
 from bridge.source.limiter import Kind, Limiter
 from bridge.source.server_clock import ServerClock
@@ -44,6 +45,8 @@ class Account:
     ) -> None:
         self.time = ServerClock(clock)
         self.requests = 0
+        # Half as many more than are asked for at a time: the next request waits for no journal.
+        self.ahead = Ahead(limiter.concurrency + limiter.concurrency // 2)
         self._api = api
         self._limiter = limiter
         self._clock = clock
@@ -63,10 +66,6 @@ class Account:
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return self._limiter.waiting
-
-    def holds(self, app: str, walk: object, size: int) -> None:
-        """An app's walk took an answer of so many bytes, and keeps them for as long as it lives."""
-        self._limiter.holding.add(app, walk, size)
 
     def prefer(self, app: str) -> None:
         """Let the app's next request go ahead of others: something of it waits to be read."""
@@ -93,24 +92,21 @@ class Account:
         *,
         troubled: bool,
         kind: Kind | None = None,
-        begins: bool = False,
         begun: Callable[[], None] = lambda: None,
     ) -> Page:
         """Fetch one page for an app when its turn comes; ``begun`` is called when it has come.
 
         ``troubled`` after a failure of its own. Without a ``kind``, what asks for new entries goes
-        before what asks for old ones. What ``begins`` a walk waits while much is read and not
-        stored.
+        before what asks for old ones.
 
         Raises:
             ApiError: no usable page; the limiter has been told of a 429 or a refused key.
         """
-        begins = begins and not self._limiter.holding.holds(app)
         if kind is None:
             kind = Kind.PRESENT if query.until is None else Kind.PAST
         # The app's loops do not wait for what is patient.
         turn = f"{app} (aside)" if kind is Kind.PATIENT else app
-        async with self._limiter.slot(turn, troubled=troubled, kind=kind, begins=begins):
+        async with self._limiter.slot(turn, troubled=troubled, kind=kind):
             begun()
             sent = self._clock.monotonic()
             self.requests += 1

@@ -17,6 +17,7 @@ from typing import Final, TypeAlias, cast
 from bridge.clock import Clock
 from bridge.errors import ApiError
 from bridge.model import SECOND, Anchor, Gap, GapKind, Tick
+from bridge.source.ahead import Ahead
 from bridge.source.reader import Reader, concerns_one_request
 from bridge.source.schedule import Slice, Slicer
 from bridge.source.trouble import Patience
@@ -58,10 +59,14 @@ class _Cut:
 
 @dataclass(slots=True)
 class _Job:
-    """A slice in line; ``suspect`` if it is part of one that failed for long."""
+    """A slice in line; ``suspect`` if it is part of one that failed for long.
+
+    ``ahead`` if its reading began before all that come before it were stored.
+    """
 
     window: Slice
     suspect: bool = False
+    ahead: bool = False
     task: asyncio.Task[Piece | _Cut] | None = None
 
 
@@ -72,12 +77,15 @@ Store: TypeAlias = Callable[[Piece], Awaitable[int]]
 class Backlog:
     """Reads stretches of one app's past."""
 
-    def __init__(self, reader: Reader, *, width: int, clock: Clock, random: Random) -> None:
-        """``width`` is how many slices are meant to be read at a time.
+    def __init__(
+        self, reader: Reader, *, width: int, ahead: Ahead, clock: Clock, random: Random
+    ) -> None:
+        """``width`` is how many slices are meant to be read at a time, if ``ahead`` allows it.
 
         Half as many more are in line, so that the next request need not wait until the journal
         has what was read before.
         """
+        self._ahead = ahead
         self._reader = reader
         self._line = width + width // 2
         self._clock = clock
@@ -100,10 +108,12 @@ class Backlog:
                 if not line:
                     return
                 for job in islice(line, self._line):
+                    if job.task is None and not self._may_start(job, line[0]):
+                        break
                     job.task = job.task or self._start(job, slicer.density, anchor)
                 job = line[0]
                 outcome = await cast("asyncio.Task[Piece | _Cut]", job.task)
-                line.popleft()
+                self._left(line.popleft())
                 if isinstance(outcome, Piece):
                     slicer.completed(job.window, await store(outcome))
                 else:
@@ -115,6 +125,16 @@ class Backlog:
                     line.extendleft(reversed(parts))
         finally:
             await cancelled([job.task for job in line if job.task is not None])
+            for job in line:
+                self._left(job)
+
+    def _may_start(self, job: _Job, first: _Job) -> bool:
+        job.ahead = job is not first and self._ahead.take()
+        return job is first or job.ahead
+
+    def _left(self, job: _Job) -> None:
+        if job.ahead:
+            self._ahead.give_back()
 
     def _start(
         self, job: _Job, density: float, anchor: Anchor | None

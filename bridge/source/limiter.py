@@ -3,16 +3,13 @@
 A request waits for its turn: at most ``concurrency`` are under way, starts are spaced to
 ``requests_per_second`` (with up to a second's worth at once after a pause). A look at the present
 that has begun ends first: it has a few requests at most. Then comes what is known to wait at the
-API, then other looks at the present, then reads of the past; of four turns each of the three has
-one in which it goes before the other two, so that nothing is starved where the budget is short. Of
-the apps that wait alike, the one served longest ago goes first. Apps in trouble share half of the
-places, so that requests that hang do not take them all.
+API, then other looks at the present, then reads of the past; each of them has turns in which it
+goes before all others, so that nothing is starved where the budget is short. Of the apps that wait
+alike, the one served longest ago goes first. Apps in trouble share half of the places, so that
+requests that hang do not take them all.
 Work that has time takes what is left over: it goes when nobody else waits, has half of the places
 at most, and leaves the second's worth after a pause to the others. Where nothing is left over it
 gets every eleventh request all the same, or it would never end.
-While much of what was read is not stored, an app that holds nothing of it begins no walk; what
-brings a walk to its end, or stands before it in its app's order, goes on. It waits for some seconds
-at most, so that this slows reading down and never stops it.
 When the server throttles, all starts are held back and the budget is lowered for a while; when
 the key is refused, one request at a time finds out whether it is good again.
 """
@@ -29,7 +26,6 @@ from itertools import count
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.source.holding import Holding
 
 _FIRST_HOLD: Final = 1.0
 _LONGEST_HOLD: Final = 60.0
@@ -55,17 +51,15 @@ class Kind(Enum):
 
 _TURNS: Final = (
     (Kind.BEGUN, Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
+    (Kind.PREFERRED, Kind.BEGUN, Kind.PRESENT, Kind.PAST),
     (Kind.BEGUN, Kind.PRESENT, Kind.PREFERRED, Kind.PAST),
+    (Kind.PAST, Kind.BEGUN, Kind.PREFERRED, Kind.PRESENT),
+    (Kind.BEGUN, Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
+    (Kind.PRESENT, Kind.BEGUN, Kind.PREFERRED, Kind.PAST),
     (Kind.BEGUN, Kind.PREFERRED, Kind.PRESENT, Kind.PAST),
     (Kind.PAST, Kind.BEGUN, Kind.PREFERRED, Kind.PRESENT),
 )
 """Which kind goes first, turn by turn; the patient go last."""
-
-_FULL_FOR: Final = 5.0
-_LOOK_AGAIN: Final = 0.05
-
-_WAYS: Final = ((False, False), (False, True), (True, False), (True, True))
-"""In trouble or not, beginning a walk or not."""
 
 _PASSED_OVER: Final = 10
 """So many turns of others while it waits, and the patient have one."""
@@ -80,26 +74,25 @@ class _Waiter:
     app: str = field(compare=False)
     kind: Kind = field(compare=False)
     troubled: bool = field(compare=False)
-    begins: bool = field(compare=False)
     granted: asyncio.Future[None] = field(compare=False)
 
 
 class _Lines:
-    """Who waits, in a line for each kind, those in trouble and those that begin a walk apart."""
+    """Who waits, in a line for each kind, those in trouble apart."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[Kind, bool, bool], list[_Waiter]] = {}
+        self._lines: dict[tuple[Kind, bool], list[_Waiter]] = {}
 
     def __len__(self) -> int:
         return sum(not one.granted.done() for line in self._lines.values() for one in line)
 
     def add(self, waiter: _Waiter) -> None:
-        heappush(self._lines.setdefault(_line_of(waiter), []), waiter)
+        heappush(self._lines.setdefault((waiter.kind, waiter.troubled), []), waiter)
 
     def prefer(self, app: str) -> None:
         """Move the app's requests for what is new to the preferred ones."""
-        for way in _WAYS:
-            line = self._lines.get((Kind.PRESENT, *way), [])
+        for way in (False, True):
+            line = self._lines.get((Kind.PRESENT, way), [])
             found = [one for one in line if one.app == app]
             if found:
                 line[:] = [one for one in line if one.app != app]
@@ -109,42 +102,35 @@ class _Lines:
 
     def has(self, kind: Kind) -> bool:
         """Whether any of a kind waits."""
-        return any(self._head((kind, *way)) for way in _WAYS)
+        return any(self._head((kind, way)) for way in (False, True))
 
-    def first(self, kinds: Sequence[Kind], *, troubled: bool, begins: bool) -> _Waiter | None:
-        """Who goes next, of the first kind of which anyone waits.
-
-        Not who is in trouble, unless ``troubled``; not who begins a walk, unless ``begins``.
-        """
-        ways = [way for way in _WAYS if way[0] <= troubled and way[1] <= begins]
+    def first(self, kinds: Sequence[Kind], *, troubled: bool) -> _Waiter | None:
+        """Who goes next, of the first kind of which anyone waits; with ``troubled``, all may."""
         for kind in kinds:
-            heads = [head for way in ways if (head := self._head((kind, *way)))]
+            ways = (False, True) if troubled else (False,)
+            heads = [head for way in ways if (head := self._head((kind, way)))]
             if heads:
                 return min(heads)
         return None
 
     def remove_first(self, waiter: _Waiter) -> None:
         """Take off who goes next."""
-        heappop(self._lines[_line_of(waiter)])
+        heappop(self._lines[waiter.kind, waiter.troubled])
 
-    def _head(self, key: tuple[Kind, bool, bool]) -> _Waiter | None:
+    def _head(self, key: tuple[Kind, bool]) -> _Waiter | None:
         line = self._lines.get(key, [])
         while line and line[0].granted.done():  # its wait was cancelled
             heappop(line)
         return line[0] if line else None
 
 
-def _line_of(waiter: _Waiter) -> tuple[Kind, bool, bool]:
-    return waiter.kind, waiter.troubled, waiter.begins
-
-
 class Limiter:
     """Grants slots for requests; all times in seconds of the injected monotonic clock."""
 
     def __init__(self, clock: Clock, *, requests_per_second: float, concurrency: int) -> None:
+        self.concurrency = concurrency
         self._clock = clock
         self._rate = requests_per_second
-        self._concurrency = concurrency
         self._share = 1.0
         self._under_way = 0
         self._next_start = clock.monotonic()
@@ -152,8 +138,6 @@ class Limiter:
         self._hold = 0.0
         self._served: dict[str, int] = {}
         self._turns = count()
-        self.holding = Holding()
-        self._full_since: float | None = None
         self._grants = 0
         self._patient = 0
         self._passed_over = 0
@@ -164,23 +148,17 @@ class Limiter:
 
     @asynccontextmanager
     async def slot(
-        self,
-        app: str,
-        *,
-        troubled: bool = False,
-        kind: Kind = Kind.PRESENT,
-        begins: bool = False,
+        self, app: str, *, troubled: bool = False, kind: Kind = Kind.PRESENT
     ) -> AsyncIterator[None]:
         """Wait for this app's turn and hold a place while the request runs.
 
-        ``troubled`` says that the app's last request failed, ``begins`` that it holds no answers
-        yet.
+        ``troubled`` says that the app's last request failed.
         """
         if kind is Kind.PRESENT and app in self._preferred:
             kind = Kind.PREFERRED
         order = self._served.get(app, -1), next(self._turns)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(*order, app, kind, troubled, begins, granted)
+        waiter = _Waiter(*order, app, kind, troubled, granted)
         await self._turn(waiter)
         try:
             yield
@@ -262,28 +240,11 @@ class Limiter:
         """Who goes next, if there is a place for anyone who waits."""
         if self._under_way >= self._places:
             return None
-        half = max(1, self._concurrency // 2)
+        half = max(1, self.concurrency // 2)
         kinds = [*_TURNS[self._grants % len(_TURNS)]]
         if self._patient < half:
             kinds.insert(0 if self._overdue else len(kinds), Kind.PATIENT)
-        troubled, begins = self._troubled < half, self._may_begin()
-        waiter = self._waiting.first(kinds, troubled=troubled, begins=begins)
-        if waiter is None and not begins and self.waiting:
-            self._wake_in(_LOOK_AGAIN)  # nobody says when a walk is gone
-        return waiter
-
-    def _may_begin(self) -> bool:
-        """Whether a walk may begin: there is room for its pages, or was none for too long."""
-        now = self._clock.monotonic()
-        if not self.holding.full:
-            self._full_since = None
-            return True
-        if self._full_since is None:
-            self._full_since = now
-        waited = now - self._full_since >= _FULL_FOR
-        if waited:
-            self._full_since = now
-        return waited
+        return self._waiting.first(kinds, troubled=self._troubled < half)
 
     @property
     def _overdue(self) -> bool:
@@ -292,7 +253,7 @@ class Limiter:
 
     @property
     def _places(self) -> int:
-        return 1 if self._hold else self._concurrency
+        return 1 if self._hold else self.concurrency
 
     def _wake_in(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -186,8 +186,6 @@ class Reader:
     ) -> Page:
         """One page, however long it takes: a failed request does not spoil the ``walk`` it is for.
 
-        The first of a walk may have to wait for room in memory.
-
         Raises:
             ApiLimitRefused, ApiAnswerTooLarge: to be asked for with a smaller limit.
             ApiError: the request kept failing for ``patience`` seconds, or in the way ``at_once``,
@@ -236,8 +234,7 @@ class Reader:
             return await self._account.page(
                 *(self._app, query),
                 troubled=troubled,
-                kind=Kind.PATIENT if self._patient else _kind_of(walk),
-                begins=walk is not None and not walk.pages,
+                kind=Kind.PATIENT if self._patient else _kind_of(walk, troubled),
                 begun=begin,
             )
         finally:
@@ -320,7 +317,6 @@ class Reader:
                 _shrink(walk, error)
             else:
                 walk.take(page)
-                self._account.holds(self._app, walk, page.size)
                 self._learn(walk, page)
         if walk.pages > 1:
             self.learned.largest_page = walk.largest
@@ -366,9 +362,13 @@ def concerns_one_request(error: ApiError) -> bool:
     return not isinstance(error, ApiThrottled | ApiUnauthorized)
 
 
-def _kind_of(walk: Walk | None) -> Kind | None:
-    """A live walk that has begun has seen something that waits, and holds it: it is to end soon."""
-    return Kind.BEGUN if walk is not None and walk.live and walk.pages else None
+def _kind_of(walk: Walk | None, troubled: bool) -> Kind | None:
+    """A live walk that has begun has seen something that waits, and holds it: it is to end soon.
+
+    Not one whose request failed: it may fail for as long as it takes.
+    """
+    begun = walk is not None and walk.live and walk.pages and not troubled
+    return Kind.BEGUN if begun else None
 
 
 def _shrink(walk: Walk, error: ApiError) -> None:

@@ -159,7 +159,13 @@ class Tailer:
             random=random,
             emit=emit,
         )
-        self._backlog = Backlog(self._reader, width=spec.backlog_width, clock=clock, random=random)
+        self._backlog = Backlog(
+            self._reader,
+            width=spec.backlog_width,
+            ahead=account.ahead,
+            clock=clock,
+            random=random,
+        )
         self._look_patience, self._sweep_patience = Patience(random), Patience(random)
         self._at_edge = False
         self._start: Tick = 0
