@@ -95,12 +95,17 @@ def _job(random: Random, app: str) -> dict[str, str]:
     }
 
 
+def moment(tick: Tick) -> str:
+    """A time as an entry says it: with all six digits and no zone."""
+    return f"{format_tick(tick).rstrip('Z'):0<26}"
+
+
 def _entry(
     job: dict[str, str], tick: Tick, level: str, message: str, random: Random
 ) -> dict[str, object]:
-    moment = f"{format_tick(tick).rstrip('Z'):0<26}"
+    said = moment(tick)
     return {
-        "timestamp": moment,
+        "timestamp": said,
         "level": level,
         "message": message,
         "app": job["app"],
@@ -109,7 +114,7 @@ def _entry(
             **job,
             "fal_request_id": _uuid(random),
             "level": level,
-            "logged_at": f"{moment}+00:00",
+            "logged_at": f"{said}+00:00",
             "message": message,
         },
     }

@@ -12,14 +12,14 @@ from http.server import BaseHTTPRequestHandler
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from benchmarks.corpus import APP, line
-from bridge.model import MILLISECOND, SECOND, Tick
-from bridge.timestamps import format_tick, parse_tick
+from benchmarks.corpus import APP, line, moment
+from bridge.model import MILLISECOND, Tick
+from bridge.timestamps import parse_tick
 
 STEP: Final[Tick] = MILLISECOND
 _TEMPLATES: Final = 256
 _MARK: Final[Tick] = 1_000_000_000_123_456
-_MARKED: Final = format_tick(_MARK).rstrip("Z").encode()
+_MARKED: Final = moment(_MARK).encode()
 _NUMBER: Final = re.compile(rb"\[(\d+)\] ")
 
 
@@ -30,7 +30,7 @@ class EndlessApi:
 
     def __init__(self, count: int, begin: Tick) -> None:
         self._count = count
-        self._begin = begin - begin % SECOND
+        self._begin = begin
         self._templates = [_template(number) for number in range(_TEMPLATES)]
         self._tally = {"entries": count, "requests": 0, "served": 0}
 
@@ -53,10 +53,9 @@ class EndlessApi:
         return self._tally
 
     def _entry(self, number: int) -> bytes:
-        tick = self._begin + number * STEP
-        moment = f"{format_tick(tick - tick % SECOND)[:19]}.{tick % SECOND:06}".encode()
+        said = moment(self._begin + number * STEP).encode()
         text, digits = self._templates[number % _TEMPLATES], b"[%d] " % number
-        return text.replace(b"\1", moment).replace(b"\2", digits)
+        return text.replace(b"\1", said).replace(b"\2", digits)
 
 
 class Counter:
