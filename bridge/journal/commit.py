@@ -51,7 +51,7 @@ def commit(operations: Sequence[Operation], db: sqlite3.Connection) -> list[Any]
         results = [_apart(operation, db) for operation in operations]
         _end(before, db)
     except Exception:
-        _give_up(db)
+        give_up(db)
         raise
     return results
 
@@ -73,7 +73,8 @@ def _end(before: int, db: sqlite3.Connection) -> None:
     db.execute("COMMIT" if db.total_changes != before else "ROLLBACK")
 
 
-def _give_up(db: sqlite3.Connection) -> None:
+def give_up(db: sqlite3.Connection) -> None:
+    """End a transaction that failed, as far as that is possible."""
     with suppress(sqlite3.Error):  # the next one settles it
         settle(db)
 
@@ -174,7 +175,7 @@ class GroupCommit:
             await self._worker.run(partial(self._run, partial(_end, before)))
         except Exception:
             with suppress(JournalError):
-                self._run(_give_up)
+                self._run(give_up)
             raise
         return results
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -28,7 +27,7 @@ from bridge.journal import (
     store,
     trouble,
 )
-from bridge.journal.commit import GroupCommit, settle
+from bridge.journal.commit import GroupCommit, give_up, settle
 from bridge.journal.lock import Lock
 from bridge.journal.worker import InlineWorker, ThreadWorker, Worker
 from bridge.model import (
@@ -248,8 +247,7 @@ class SqliteJournal:
         self._commits.drop()
         self._worker.stop()
         try:
-            with suppress(sqlite3.Error):
-                settle(self._db)  # an error that somebody keeps could keep the lock
+            give_up(self._db)  # or an error that somebody keeps could keep the lock
             self._db.close()
         finally:
             self._lock.release()

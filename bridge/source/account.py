@@ -15,7 +15,7 @@ from bridge.errors import (
     ApiUnauthorized,
 )
 from bridge.model import Page, Query
-from bridge.source.ahead import Ahead
+from bridge.source.ahead import Ahead, in_line
 from bridge.source.api import LogsApi
 from bridge.source.limiter import Kind, Limiter
 from bridge.source.server_clock import ServerClock
@@ -45,8 +45,7 @@ class Account:
     ) -> None:
         self.time = ServerClock(clock)
         self.requests = 0
-        # Half as many more than are asked for at a time: the next request waits for no journal.
-        self.ahead = Ahead(limiter.concurrency + limiter.concurrency // 2)
+        self.ahead = Ahead(in_line(limiter.concurrency))
         self._api = api
         self._limiter = limiter
         self._clock = clock

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+def in_line(width: int) -> int:
+    """Slices in line where so many are read at a time: half as many more.
+
+    So the next request need not wait until the journal has what was read before.
+    """
+    return width + width // 2
+
+
 class Ahead:
     """So many slices, of all apps, besides the one that each of them stores next.
 

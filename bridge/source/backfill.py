@@ -125,13 +125,7 @@ class Backfiller:
         if not self._met:
             self._retention.doubt(self._job.floor, self._clock.now())
         target = slice_target(self._reader.limit.value)
-        backlog = Backlog(
-            self._reader,
-            width=_WIDTH,
-            ahead=self._account.ahead,
-            clock=self._clock,
-            random=self._random,
-        )
+        backlog = Backlog(self._reader, width=_WIDTH, clock=self._clock, random=self._random)
         await backlog.read(
             Slice(self.position, self._job.ceiling),
             density=0.0,

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias, cast
 from bridge.clock import Clock
 from bridge.errors import ApiError
 from bridge.model import SECOND, Anchor, Gap, GapKind, Tick
-from bridge.source.ahead import Ahead
+from bridge.source.ahead import in_line
 from bridge.source.reader import Reader, concerns_one_request
 from bridge.source.schedule import Slice, Slicer
 from bridge.source.trouble import Patience
@@ -77,17 +77,10 @@ Store: TypeAlias = Callable[[Piece], Awaitable[int]]
 class Backlog:
     """Reads stretches of one app's past."""
 
-    def __init__(
-        self, reader: Reader, *, width: int, ahead: Ahead, clock: Clock, random: Random
-    ) -> None:
-        """``width`` is how many slices are meant to be read at a time, if ``ahead`` allows it.
-
-        Half as many more are in line, so that the next request need not wait until the journal
-        has what was read before.
-        """
-        self._ahead = ahead
+    def __init__(self, reader: Reader, *, width: int, clock: Clock, random: Random) -> None:
+        """``width`` is how many slices are meant to be read at a time, as far as all may."""
         self._reader = reader
-        self._line = width + width // 2
+        self._line = in_line(width)
         self._clock = clock
         self._random = random
 
@@ -129,12 +122,12 @@ class Backlog:
                 self._left(job)
 
     def _may_start(self, job: _Job, first: _Job) -> bool:
-        job.ahead = job is not first and self._ahead.take()
+        job.ahead = job is not first and self._reader.ahead.take()
         return job is first or job.ahead
 
     def _left(self, job: _Job) -> None:
         if job.ahead:
-            self._ahead.give_back()
+            self._reader.ahead.give_back()
 
     def _start(
         self, job: _Job, density: float, anchor: Anchor | None

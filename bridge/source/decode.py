@@ -53,10 +53,11 @@ def decode_items(body: bytes) -> tuple[Entry, ...]:
 
 
 def _entries(values: list[Json]) -> tuple[Entry, ...]:
-    return tuple([_entry(raw) for raw in values])
+    return tuple([entry_of(raw) for raw in values])
 
 
-def _entry(raw: Json) -> Entry:
+def entry_of(raw: Json) -> Entry:
+    """One entry, with its time and, if it is plain, where it comes from."""
     tick = parse_tick(raw.get("timestamp")) if isinstance(raw, dict) else None
     return Entry(raw, tick, None if tick is None else provenance_of_plain(raw, tick))
 

@@ -54,9 +54,7 @@ class Follower:
         self._take = take
         self._patience = patience
         self._clock = clock
-        self._backlog = Backlog(
-            reader, width=width, ahead=account.ahead, clock=clock, random=random
-        )
+        self._backlog = Backlog(reader, width=width, clock=clock, random=random)
         self._position: Tick | None = None
         self._looked_back = clock.monotonic()
         self._shown: dict[bytes, Tick] = {}

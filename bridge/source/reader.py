@@ -25,6 +25,7 @@ from bridge.errors import (
 )
 from bridge.model import MILLISECOND, SECOND, Anchor, Filter, Gap, GapKind, Page, Query, Tick
 from bridge.source.account import Account
+from bridge.source.ahead import Ahead
 from bridge.source.crowds import Crowds
 from bridge.source.limiter import Kind
 from bridge.source.schedule import PageLimit
@@ -109,6 +110,11 @@ class Reader:
     def waits(self) -> bool:
         """Whether a request of its waits for its turn."""
         return self._waiting > 0
+
+    @property
+    def ahead(self) -> Ahead:
+        """How far all apps of the account together may read ahead."""
+        return self._account.ahead
 
     @property
     def limit(self) -> PageLimit:

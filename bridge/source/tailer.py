@@ -159,13 +159,7 @@ class Tailer:
             random=random,
             emit=emit,
         )
-        self._backlog = Backlog(
-            self._reader,
-            width=spec.backlog_width,
-            ahead=account.ahead,
-            clock=clock,
-            random=random,
-        )
+        self._backlog = Backlog(self._reader, width=spec.backlog_width, clock=clock, random=random)
         self._look_patience, self._sweep_patience = Patience(random), Patience(random)
         self._at_edge = False
         self._start: Tick = 0
@@ -368,8 +362,7 @@ class Tailer:
         if self._timed:
             return
         time, ask = self._account.time, Query(self._spec.filter, self._clock.now(), None, 1)
-        if not time.known:
-            await self._account.learn_time(partial(self._reader.page, ask))
+        await self._account.learn_time(partial(self._reader.page, ask))
         for _ in range(_MORE_OPINIONS):
             if time.now() - self._clock.now() > AHEAD:
                 await self._reader.page(ask)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from support.journal import Disk, encode_plainly, item, walk
+from support.journal import Disk, Hold, encode_plainly, item, walk
 
 from bridge.errors import JournalError
 from bridge.journal import commit, store
 from bridge.journal.rules import POSITION_STEP
 from bridge.journal.sqlite import SqliteJournal
-from bridge.model import Appended, AppRecord, DeadLetter, Encoded, Gap, Identified
+from bridge.model import Append, Appended, AppRecord, DeadLetter, Encoded, Gap, Identified
 from bridge.simulator.manual_clock import ManualClock
 
 Start: TypeAlias = Callable[..., SqliteJournal]
@@ -59,6 +59,16 @@ async def payloads(journal: SqliteJournal) -> list[bytes]:
     return [batch.gzip for batch in await journal.read(0, max_batches=99, max_size=99_999)]
 
 
+async def on_its_way(
+    journal: SqliteJournal, disk: Disk, append: Append, *, at: str = "COMMIT"
+) -> tuple[Hold, asyncio.Task[Appended]]:
+    """An append that the disk lets wait at a statement, until it is left."""
+    held = disk.hold(at)
+    task = asyncio.create_task(journal.append(append))
+    assert await asyncio.to_thread(held.entered.wait, 60)
+    return held, task
+
+
 def test_calls_of_one_moment_share_a_commit(start: Start, disk: Disk) -> None:
     """Fifty appends and a cursor: one COMMIT."""
 
@@ -84,9 +94,8 @@ def test_what_comes_while_one_commits_shares_the_next(start: Start, disk: Disk, 
         journal = start(inline=False)
         await prepare(journal)
         before = disk.commits
-        held = disk.hold(waits)
-        first = asyncio.create_task(journal.append(walk("a", item(2, "slow"), position=0)))
-        assert await asyncio.to_thread(held.entered.wait, 60)
+        slow = walk("a", item(2, "slow"), position=0)
+        held, first = await on_its_way(journal, disk, slow, at=waits)
         rest = [asyncio.create_task(journal.append(walk("b", item(n, "y")))) for n in range(9)]
         await asyncio.sleep(0)
         assert not first.done()
@@ -104,9 +113,7 @@ def test_who_looks_sees_no_transaction_half_way(start: Start, disk: Disk) -> Non
     async def run() -> None:
         journal = start(inline=False)
         await prepare(journal)
-        held = disk.hold("COMMIT")
-        append = asyncio.create_task(journal.append(walk("a", item(2, "y"), position=7)))
-        assert await asyncio.to_thread(held.entered.wait, 60)
+        held, append = await on_its_way(journal, disk, walk("a", item(2, "y"), position=7))
         looks = [asyncio.create_task(journal.app(name)) for name in ("a", "b", "a")]
         await asyncio.sleep(0)
         looks[0].cancel()
@@ -126,9 +133,7 @@ def test_a_look_that_fails_is_told_to_who_looked(start: Start, disk: Disk) -> No
     async def run() -> None:
         journal = start(inline=False)
         await prepare(journal)
-        held = disk.hold("COMMIT")
-        append = asyncio.create_task(journal.append(walk("a", item(2, "y"), position=7)))
-        assert await asyncio.to_thread(held.entered.wait, 60)
+        held, append = await on_its_way(journal, disk, walk("a", item(2, "y"), position=7))
         look = asyncio.create_task(journal.gaps("a"))
         await asyncio.sleep(0)
         disk.plan(sqlite3.OperationalError(BROKEN), on="FROM gaps")
@@ -406,9 +411,7 @@ def test_a_cancelled_call_is_on_disk_with_the_others(start: Start, disk: Disk) -
     async def run() -> None:
         journal = start(inline=False)
         await prepare(journal)
-        held = disk.hold("COMMIT")
-        task = asyncio.create_task(journal.append(walk("a", item(2, "y"), position=0)))
-        assert await asyncio.to_thread(held.entered.wait, 60)
+        held, task = await on_its_way(journal, disk, walk("a", item(2, "y"), position=0))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -425,11 +428,8 @@ def test_closing_finishes_what_was_submitted(start: Start, disk: Disk) -> None:
     async def run() -> None:
         journal = start(inline=False)
         await prepare(journal)
-        held = disk.hold("COMMIT")
-        calls: list[asyncio.Task[Any]] = [
-            asyncio.create_task(journal.append(walk("a", item(2, "y"), position=0)))
-        ]
-        assert await asyncio.to_thread(held.entered.wait, 60)
+        held, first = await on_its_way(journal, disk, walk("a", item(2, "y"), position=0))
+        calls: list[asyncio.Task[Any]] = [first]
         calls += [asyncio.create_task(journal.append(walk("b", item(n, "z")))) for n in range(9)]
         calls += [asyncio.create_task(journal.app("a")) for _ in range(9)]
         await asyncio.sleep(0)

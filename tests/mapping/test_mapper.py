@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from support.workers import both
 
 from bridge import __version__
 from bridge.mapping import Mapper
 from bridge.model import Encoded, Identified, Json
 from bridge.payload import Request, records_of, uid_of
+from bridge.source.decode import entry_of
 
 OBSERVED = 1_758_284_171_000_001
 TIME = "2025-09-19T12:16:10.599608"
@@ -88,7 +88,7 @@ def mapper(**options: Any) -> Mapper:
 
 def identified(raw: Json, number: int = 0) -> Identified:
     """An entry as the source hands it over."""
-    return Identified(both(raw)[1], 0, number.to_bytes(16, "big"))
+    return Identified(entry_of(raw), 0, number.to_bytes(16, "big"))
 
 
 def decoded(encoded: Sequence[Encoded]) -> list[LogRecord]:

@@ -66,9 +66,7 @@ class Reading:
             self.stored[app] = self.stored.get(app, 0) + found
             return found
 
-        backlog = Backlog(
-            reader, width=CONCURRENCY, ahead=account.ahead, clock=self.clock, random=Random(1)
-        )
+        backlog = Backlog(reader, width=CONCURRENCY, clock=self.clock, random=Random(1))
         window = Slice(T0, T0 + 120 * SECOND)
         await backlog.read(window, density=1e-4, target=750, anchor=None, store=store)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from support.workers import both
 
 from bridge.mapping import Mapper
 from bridge.mapping.shaping import Rules
 from bridge.model import SECOND, Encoded, Identified, Json
 from bridge.payload import Request, records_of
+from bridge.source.decode import entry_of
 
 TIME = "2025-09-19T12:16:10.599608"
 NOON = 1_758_284_170_599_608
@@ -27,7 +27,7 @@ def uid(number: int) -> bytes:
 
 def identified(raw: Json, number: int = 0, tick: int = NOON) -> Identified:
     """An entry as the source hands it over."""
-    return Identified(both(raw)[1], tick, uid(number))
+    return Identified(entry_of(raw), tick, uid(number))
 
 
 def printed(

@@ -6,9 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.mapping.provenance import provenance_of_plain
 from bridge.model import Entry, Json
-from bridge.timestamps import parse_tick
+from bridge.source.decode import entry_of
 
 TIME = "2025-09-19T12:16:10.599608"
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: boom'
@@ -65,6 +64,5 @@ def entries(draw: st.DrawFn) -> dict[str, Json]:
 
 def both(raw: Json) -> tuple[Entry, Entry]:
     """An entry to be read word by word, and the same as decoding makes it."""
-    tick = parse_tick(raw.get("timestamp")) if isinstance(raw, dict) else None
-    found = None if tick is None else provenance_of_plain(raw, tick)
-    return Entry(raw, tick), Entry(raw, tick, found)
+    decoded = entry_of(raw)
+    return Entry(raw, decoded.tick), decoded

@@ -163,7 +163,9 @@ class Shaper:
 
     def _original(self, draft: Draft) -> str | None:
         """The JSON text of a malformed entry, masked as the whole that it is."""
-        if self._masks is None or not read(draft.found.entry).faults:
+        entry = draft.found.entry
+        plain = entry.provenance is not None
+        if self._masks is None or plain or not read(entry).faults:
             return None
         return self._masks.text(json_text(draft.raw))[0]
 
