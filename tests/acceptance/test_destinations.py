@@ -15,7 +15,8 @@ import pytest
 from destinations.otlp_grpc_server import METHOD
 from support.acceptance_bridge import Command
 from support.acceptance_fal import FalAccount, Line, line, micros, tied
-from support.rsyslog import RELP, TCP, eventually, free_port, running
+from support.ports import free_port
+from support.rsyslog import RELP, TCP, eventually, running
 
 from bridge.payload import records_of
 

@@ -16,7 +16,7 @@ from destinations.otlp_grpc_server import Call, GrpcReceiver
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from support import relp_receiver
-from support.rsyslog import free_port
+from support.ports import free_port
 
 from bridge import settings
 from bridge.app.check import Mark, Row, check, failed

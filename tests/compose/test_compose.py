@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from support.ends import until
-from support.rsyslog import free_port
+from support.ports import free_port
 
 from bridge.simulator.otlp_backend import BackendConfig, OtlpBackend
 from bridge.simulator.server import serving

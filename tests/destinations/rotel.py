@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from destinations.contract.harness import Decide, Rig, takes
+from support.ports import free_port
 
 from bridge.destinations import Destination
 
-_UID = re.compile(r"log\.record\.uid: Str\(([^)]*)\)")
-_BODY = "Body: Str("
+_UID = re.compile(rb"log\.record\.uid: Str\(([^)]*)\)")
+_BODY = b"Body: Str("
 _PATIENCE = 30
 
 
@@ -25,7 +26,7 @@ class Rotel:
 
     def __init__(self, folder: Path) -> None:
         self.decide: Decide = takes
-        self.grpc, self.http = _free_port(), _free_port()
+        self.grpc, self.http = free_port(), free_port()
         self._output = folder / "received"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -63,12 +64,15 @@ class Rotel:
 
     async def shown(self, uid: str) -> str:
         """See `Peer.shown`."""
-        text = self._output.read_bytes().decode()
-        before, _, _ = text.partition(f"log.record.uid: Str({uid})")
-        return before[before.rindex(_BODY) + len(_BODY) :].partition(")\nAttributes:")[0]
+        before, _, _ = self._output.read_bytes().partition(
+            b"log.record.uid: Str(%b)" % uid.encode()
+        )
+        body, _, _ = before[before.rindex(_BODY) + len(_BODY) :].partition(b")\nAttributes:")
+        return body.decode()
 
     def _uids(self) -> list[str]:
-        return _UID.findall(self._output.read_text())
+        # In bytes: what is being written may end within a character.
+        return [uid.decode() for uid in _UID.findall(self._output.read_bytes())]
 
 
 @asynccontextmanager
@@ -90,12 +94,6 @@ async def _eventually(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

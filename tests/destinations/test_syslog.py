@@ -16,6 +16,7 @@ from destinations.test_tls import alerting
 from hypothesis import given
 from hypothesis import strategies as st
 from support import certificates
+from support.ports import free_port
 from support.relp_receiver import Receiver, receiving
 from support.syslog_parser import parse
 
@@ -113,14 +114,6 @@ def to_port(
         tls=trust or Tls(),
         framing=framing,
     )
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody listens on."""
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def play(scene: Callable[[Sink], Awaitable[Any]], tls: ssl.SSLContext | None = None) -> Sink:

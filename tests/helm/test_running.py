@@ -13,7 +13,7 @@ import httpx
 import pytest
 from support.chart import changed
 from support.ends import KEY, Addresses, Ends, until
-from support.rsyslog import free_port
+from support.ports import free_port
 
 pytestmark = [
     pytest.mark.server("helm_python"),
