@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, json
 
 Tick: TypeAlias = int
 Json: TypeAlias = Any
@@ -67,20 +67,48 @@ class Provenance(Struct, frozen=True, gc=False, eq=False):
     attributes: bytes | None
 
 
+class Cast(Struct, gc=False):
+    """What a stencil makes of a plain entry at once (`bridge.source.stencil`).
+
+    ``text`` is the entry's JSON and ``content`` the hash of its canonical form; ``level`` its
+    level. The others are what its record is made of, encoded: the attributes of its ``own`` labels,
+    its ``time`` and its ``body``. ``value`` is what the text decodes to, once somebody asked.
+    """
+
+    text: bytes
+    content: bytes
+    level: str
+    own: bytes
+    time: bytes
+    body: bytes
+    value: Json = UNSET
+
+
 class Entry(Struct, frozen=True, gc=False):
     """One log entry as the API gave it.
 
     There are as many as lines of logs, so it is a struct that costs a tenth of a dataclass.
 
-    ``raw`` is the decoded JSON value, normally an object but never trusted to be one. ``tick`` is
+    ``value`` is the decoded JSON value, normally an object but never trusted to be one. ``tick`` is
     its ``timestamp``, or None where that is missing or cannot be read as a time. ``provenance`` is
     that of a plain entry (`bridge.mapping.provenance`), looked up once for all who need it; None
-    says that ``raw`` has to be read word by word, which comes to the same.
+    says that ``raw`` has to be read word by word, which comes to the same. A plain entry that was
+    ``cast`` is decoded only when somebody asks for its ``raw`` value.
     """
 
-    raw: Json
+    value: Json
     tick: Tick | None
     provenance: Provenance | None = None
+    cast: Cast | None = None
+
+    @property
+    def raw(self) -> Json:
+        """The decoded JSON value."""
+        if self.cast is None:
+            return self.value
+        if self.cast.value is UNSET:
+            self.cast.value = json.decode(self.cast.text)
+        return self.cast.value
 
 
 @dataclass(frozen=True, slots=True)

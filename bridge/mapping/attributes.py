@@ -13,7 +13,7 @@ from bridge.mapping.conventions import (
     RESOURCE_LABELS,
 )
 from bridge.mapping.json_text import is_plain
-from bridge.mapping.wire import SHORT, attributes, before_attribute, utf8
+from bridge.mapping.wire import SHORT, attributes, before_attribute, encoded_key, utf8
 from bridge.model import Json
 
 _CACHED: Final = 4_096
@@ -44,6 +44,11 @@ def label_attribute(key: str, value: Json) -> bytes:
 def _around(key: str, size: int) -> tuple[bytes, ...]:
     """A label's attributes without its text of so many bytes, cut where that stands."""
     return *(before_attribute(name, size) for name in _names(key)), b""
+
+
+def label_keys(label: str) -> tuple[bytes, ...]:
+    """The encoded keys of the attributes that a label becomes."""
+    return tuple(encoded_key(name) for name in _names(label))
 
 
 def _names(label: str) -> tuple[str, ...]:

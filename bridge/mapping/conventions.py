@@ -31,5 +31,7 @@ WORKER_LABELS: Final = frozenset({*RESOURCE_LABELS, *RECORD_LABELS} - {"fal_requ
 """Labels that are the same on most lines of one worker."""
 REPEATING_LABELS: Final = ("app", "level", "message")
 """Labels that most often say what the entry's field of that name says; so does ``logged_at``."""
+TRACE_LABELS: Final = frozenset({"traceback", "traceparent", "trace_id"})
+"""Labels that speak of traces."""
 TRACEBACK_HEADER: Final = "Traceback (most recent call last):"
 """What Python prints first."""

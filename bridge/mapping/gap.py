@@ -7,7 +7,7 @@ from typing import Final
 from bridge.gaps import gap_uid, sentence
 from bridge.mapping.record import record_bytes, severity_bytes
 from bridge.mapping.severity import WARN
-from bridge.mapping.wire import attributes
+from bridge.mapping.wire import attributes, utf8
 from bridge.model import Gap, Tick
 from bridge.timestamps import format_tick
 
@@ -27,7 +27,7 @@ def gap_record(app: str, gap: Gap, observed: Tick) -> bytes:
         time=max(0, gap.floor),
         observed=observed,
         severity=severity_bytes(WARN, "WARNING"),
-        body=f"fal log bridge: a gap cannot be ruled out: {sentence(gap)}",
+        body=utf8(f"fal log bridge: a gap cannot be ruled out: {sentence(gap)}"),
         attributes=attributes(told),
         event_name=EVENT_NAME,
     )

@@ -9,19 +9,27 @@ from __future__ import annotations
 from typing import Final
 
 from bridge.mapping.attributes import label_attribute
-from bridge.mapping.conventions import DOCUMENTED_FIELDS, TRACEBACK_HEADER
-from bridge.mapping.record import BEFORE_UID, LAST_TICK, record_bytes, severities
-from bridge.model import Identified, Provenance, Tick
+from bridge.mapping.conventions import DOCUMENTED_FIELDS, TRACE_LABELS, TRACEBACK_HEADER
+from bridge.mapping.record import (
+    BEFORE_UID,
+    LAST_TICK,
+    observed_bytes,
+    record_bytes,
+    severities,
+)
+from bridge.mapping.wire import utf8
+from bridge.model import Cast, Identified, Provenance, Tick
 
 _TRACE: Final = "race"
 """What "trace" and "Traceback" share: a message without it holds neither ids nor a traceback."""
-_TRACE_LABELS: Final = frozenset({"traceback", "traceparent", "trace_id"})
 
 
 def plain_record(
     found: Identified, provenance: Provenance, observed: Tick, stderr: int
 ) -> bytes | None:
     """Map one entry of this provenance; arguments as for `log_record`. None if it is another."""
+    if found.entry.cast is not None:
+        return _cast_record(found, found.entry.cast, provenance, observed, stderr)
     raw, time = found.entry.raw, found.entry.tick
     message, labels = raw.get("message"), raw["labels"]
     if (
@@ -30,7 +38,7 @@ def plain_record(
         or time is None
         or not 0 < time <= LAST_TICK
         or not DOCUMENTED_FIELDS.issuperset(raw)
-        or not _TRACE_LABELS.isdisjoint(provenance.own)
+        or not TRACE_LABELS.isdisjoint(provenance.own)
     ):
         return None
     severity, stream = severities(raw.get("level"), stderr)
@@ -44,6 +52,26 @@ def plain_record(
         time=time,
         observed=observed,
         severity=severity,
-        body=message,
+        body=utf8(message),
         attributes=b"".join(attributes),
+    )
+
+
+def _cast_record(
+    found: Identified, cast: Cast, provenance: Provenance, observed: Tick, stderr: int
+) -> bytes:
+    """The same of an entry whose parts are encoded already, in the order of `record_bytes`."""
+    severity, stream = severities(cast.level, stderr)
+    return b"".join(
+        (
+            cast.time,
+            severity,
+            cast.body,
+            BEFORE_UID,
+            found.uid.hex().encode(),
+            stream,
+            provenance.attributes or b"",
+            cast.own,
+            observed_bytes(observed),
+        )
     )

@@ -90,7 +90,7 @@ def log_record(
         time=time or 0,
         observed=observed,
         severity=severity,
-        body=body_of(reading.message),
+        body=utf8(body_of(reading.message)),
         attributes=b"".join(parts),
         trace=trace or (trace_context(inner) if inner else None),
     )
@@ -101,7 +101,7 @@ def record_bytes(
     time: Tick,
     observed: Tick,
     severity: bytes,
-    body: str,
+    body: bytes,
     attributes: bytes,
     trace: TraceContext | None = None,
     event_name: str = "",
@@ -110,23 +110,22 @@ def record_bytes(
 
     ``severity`` is what `severity_bytes` gives, ``attributes`` what `wire.attributes` gives.
     """
-    text = utf8(body)
     return b"".join(
         (
             fixed64(_TIME, time * _NANOSECONDS),
             severity,
-            before_text(_BODY, len(text)),
-            text,
+            before_text(_BODY, len(body)),
+            body,
             attributes,
             b"" if trace is None else _trace_bytes(trace),
-            _observed(observed),
+            observed_bytes(observed),
             framed(_EVENT_NAME, utf8(event_name)) if event_name else b"",
         )
     )
 
 
 @lru_cache(_APPENDS)
-def _observed(tick: Tick) -> bytes:
+def observed_bytes(tick: Tick) -> bytes:
     """When it was fetched, which is the same for all of an append."""
     return fixed64(_OBSERVED, tick * _NANOSECONDS)
 

@@ -24,7 +24,7 @@ def trial(uid: bytes, now: Tick) -> Encoded:
         time=now,
         observed=now,
         severity=severity_bytes(INFO, "INFO"),
-        body="fal log bridge: a test record of `fal-log-bridge check --send`; no app wrote it",
+        body=b"fal log bridge: a test record of `fal-log-bridge check --send`; no app wrote it",
         attributes=attributes([("log.record.uid", uid.hex())]),
         event_name=EVENT_NAME,
     )

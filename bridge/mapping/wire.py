@@ -125,18 +125,19 @@ def attributes(pairs: Iterable[tuple[str, Json]]) -> bytes:
 
 def key_value(key: str, value: Json, depth: int = MAX_DEPTH) -> bytes:
     """A ``KeyValue``."""
-    return _key(key) + framed(_VALUE, _any_value(value, depth))
+    return encoded_key(key) + framed(_VALUE, _any_value(value, depth))
 
 
 @lru_cache(_CACHED)
 def before_attribute(key: str, size: int) -> bytes:
     """An attribute that is a text of so many bytes, up to that text."""
-    name, value = _key(key), before_text(_VALUE, size)
+    name, value = encoded_key(key), before_text(_VALUE, size)
     return opening(_ATTRIBUTE, len(name) + len(value) + size) + name + value
 
 
 @lru_cache(_CACHED)
-def _key(key: str) -> bytes:
+def encoded_key(key: str) -> bytes:
+    """The key of a ``KeyValue``; nothing for an empty one, which is the default."""
     try:
         name = key.encode()
     except UnicodeEncodeError:  # escaped rather than replaced: keys must stay distinct

@@ -15,6 +15,7 @@ import msgspec
 
 from bridge.mapping.provenance import provenance_of_plain
 from bridge.model import Entry, Json
+from bridge.source.stencil import Stencils
 from bridge.timestamps import parse_tick
 
 _INT_DIGITS: Final = 4_000  # Python itself refuses to convert much longer ones
@@ -26,6 +27,9 @@ def decode_entries(body: bytes) -> tuple[Entry, ...]:
     Raises:
         ValueError: the body is not a whole JSON array; the message says how.
     """
+    entries = _stencils.entries(body)
+    if entries is not None:
+        return entries
     values = _decode(body)
     if not isinstance(values, list):
         raise ValueError(  # noqa: TRY004 - bad data, not a bad call
@@ -50,6 +54,9 @@ def decode_items(body: bytes) -> tuple[Entry, ...]:
     if not items and answer.get("has_more") is True:
         raise ValueError("the answer shows no items and says that there are more")
     return _entries(items)
+
+
+_stencils: Final = Stencils(lambda text: entry_of(msgspec.json.decode(text)))
 
 
 def _entries(values: list[Json]) -> tuple[Entry, ...]:

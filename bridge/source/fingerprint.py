@@ -36,6 +36,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 def content_hash(entry: Entry) -> bytes:
     """The 128-bit hash of the canonical entry, equal for every read of it."""
+    if entry.cast is not None:
+        return entry.cast.content
     made = _unfed.copy()  # cheaper than a new one with its size
     made.update(canonical_bytes(entry))
     return made.digest()
@@ -79,7 +81,7 @@ def _joined(entry: Entry, provenance: Provenance) -> bytes:
     Raises:
         one of `_UNFIT`: it can only be written the slow way.
     """
-    raw, (first, others) = entry.raw, _around(provenance)
+    raw, (first, others) = entry.raw, around_own_labels(provenance)
     level = raw.get("level")
     level = level.upper() if isinstance(level, str) else level
     text: bytes = _encode([entry.tick, level, raw.get("message")])[:-1] + first
@@ -89,8 +91,8 @@ def _joined(entry: Entry, provenance: Provenance) -> bytes:
 
 
 @lru_cache(_WORKERS)
-def _around(provenance: Provenance) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
-    """What follows on the message, up to the first label of the entry's own.
+def around_own_labels(provenance: Provenance) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """What follows on the message of a plain entry, up to the first label of its own.
 
     Beside it those labels' keys, each with what follows on its value.
     """

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from bridge.clock import Clock
 from bridge.errors import ApiError
-from bridge.model import SECOND, Entry, Filter, Query, Tick
+from bridge.model import SECOND, Entry, Filter, Json, Query, Tick
 from bridge.source.account import Account
 from bridge.source.trouble import Patience, may_pass
 
@@ -55,7 +55,7 @@ class Tidings:
         """The apps of which a page shows something newer than any page before."""
         told: set[str] = set()
         for entry in entries:
-            app = entry.raw.get("app") if isinstance(entry.raw, dict) else None
+            app = _app(entry)
             if not isinstance(app, str) or entry.tick is None:
                 continue
             if entry.tick > self._newest.get(app, entry.tick):
@@ -128,3 +128,10 @@ class Scout:
                 self._account.prefer(sleeper.name)
                 if sleeper.asleep:
                     sleeper.wake()
+
+
+def _app(entry: Entry) -> Json:
+    """The app that it names, without decoding an entry of which that is known."""
+    if entry.provenance is not None:
+        return entry.provenance.app
+    return entry.raw.get("app") if isinstance(entry.raw, dict) else None

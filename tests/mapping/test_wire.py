@@ -10,7 +10,7 @@ from support.generated import put_attributes, put_text
 
 from bridge.mapping.record import record_bytes, severity_bytes
 from bridge.mapping.trace_context import TraceContext
-from bridge.mapping.wire import attributes, fixed64, tag, varint
+from bridge.mapping.wire import attributes, fixed64, tag, utf8, varint
 from bridge.model import Json
 
 text = st.text(st.characters(exclude_categories=()), max_size=200)
@@ -63,7 +63,7 @@ def test_attributes_are_what_the_generated_classes_write(pairs: list[tuple[str, 
     observed=st.integers(0, 1 << 53),
     number=st.integers(0, 24),
     level=st.text(max_size=10),
-    body=text,
+    body=utf8(text),
     trace=st.none() | traces,
     event=st.text(max_size=10),
     pairs=pairs,
@@ -95,7 +95,7 @@ def test_a_record_is_what_the_generated_class_writes(
         time=time,
         observed=observed,
         severity=severity_bytes(number, level),
-        body=body,
+        body=utf8(body),
         attributes=attributes(pairs),
         trace=trace,
         event_name=event,

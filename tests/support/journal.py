@@ -124,7 +124,7 @@ def copy_as_killed(journal: Path, folder: Path) -> Path:
 
 def item(tick: Tick, uid: str, *, dated: bool = True) -> Identified:
     """An entry; not ``dated``: its tick is borrowed."""
-    return Identified(Entry(raw={"message": uid}, tick=tick if dated else None), tick, uid.encode())
+    return Identified(Entry({"message": uid}, tick=tick if dated else None), tick, uid.encode())
 
 
 def encode_plainly(items: Sequence[Identified], gaps: Sequence[Gap] = ()) -> list[Encoded]:
