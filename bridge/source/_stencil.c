@@ -101,7 +101,8 @@ static PyObject *taken(Buffer *buffer) {
 enum {
     ESCAPED = 1, /* it has an escape */
     LOOSE = 2,   /* one that msgspec would write otherwise: its bytes are not the canonical ones */
-    WIDE = 4     /* it has more than ASCII, and may not be UTF-8 */
+    WIDE = 4,    /* it has more than ASCII, and may not be UTF-8 */
+    LONE = 8     /* it has half of a surrogate pair */
 };
 
 #define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
@@ -123,28 +124,40 @@ static int hex_digit(char c) {
     return -1;
 }
 
-/* The control character that "\u00XX" stands for at `at`, if msgspec too would write it so. */
-static int control_escape(const char *at) {
-    int high = at[4] - '0', low = hex_digit(at[5]);
-    if (at[2] != '0' || at[3] != '0' || high < 0 || high > 1 || low < 0) return -1;
-    int c = high * 16 + low;
-    int shorter = c == '\b' || c == '\t' || c == '\n' || c == '\f' || c == '\r';
-    return shorter || (at[5] >= 'A' && at[5] <= 'F') ? -1 : c;
+/* The 16 bits of a "\uXXXX" at `at`; -1 if there is none. */
+static int32_t code_unit(const char *at, const char *end) {
+    int32_t unit = 0;
+    if (end - at < 6 || at[0] != '\\' || at[1] != 'u') return -1;
+    for (int i = 2; i < 6; i++) {
+        int digit = hex_digit(at[i]);
+        if (digit < 0) return -1;
+        unit = unit << 4 | digit;
+    }
+    return unit;
 }
 
-/* The length of the escape at `at`, 0 if it is none. */
+static int is_high(int32_t unit) { return unit >= 0xD800 && unit < 0xDC00; }
+static int is_low(int32_t unit) { return unit >= 0xDC00 && unit < 0xE000; }
+
+/* Whether msgspec too would write "\u00XX" for a control character, with digits in lower case. */
+static int is_canonical(const char *at, int32_t unit) {
+    return unit < 0x20 && memchr("\b\t\n\f\r", (int)unit, 5) == NULL && !(at[5] >= 'A' && at[5] <= 'F');
+}
+
+/* The length of the escape at `at`, both halves of a pair together; 0 if it is none. */
 static size_t escape_size(const char *at, const char *end, int *flags) {
     if (end - at < 2) return 0;
     *flags |= ESCAPED;
-    if (at[1] == 'u') {
-        if (end - at < 6) return 0;
-        for (int i = 2; i < 6; i++)
-            if (hex_digit(at[i]) < 0) return 0;
-        if (control_escape(at) < 0) *flags |= LOOSE;
-        return 6;
+    if (at[1] != 'u') {
+        if (at[1] == '/') *flags |= LOOSE;
+        return memchr("\"\\/bfnrt", at[1], 8) != NULL ? 2 : 0;
     }
-    if (at[1] == '/') *flags |= LOOSE;
-    return at[1] != '\0' && strchr("\"\\/bfnrt", at[1]) != NULL ? 2 : 0;
+    int32_t unit = code_unit(at, end);
+    if (unit < 0) return 0;
+    if (!is_canonical(at, unit)) *flags |= LOOSE;
+    if (is_high(unit) && is_low(code_unit(at + 6, end))) return 12;
+    if (is_high(unit) || is_low(unit)) *flags |= LONE;
+    return 6;
 }
 
 /* Where the text that begins at `at`, behind its quote, ends; NULL if it is none. */
@@ -164,22 +177,55 @@ static const char *text_end(const char *at, const char *end, int *flags) {
     }
 }
 
-/* Write a text with the escapes that are not LOOSE resolved. */
+static void put_utf8(Buffer *buffer, int32_t point) {
+    static const unsigned char first[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    int size = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    put_byte(buffer, (char)(size == 1 ? point : first[size] | point >> 6 * (size - 1)));
+    while (--size > 0) put_byte(buffer, (char)(0x80 | (point >> 6 * (size - 1) & 0x3F)));
+}
+
+/* Write what a "\uXXXX", or a pair of them, stands for; where that ends. */
+static const char *put_code_units(Buffer *buffer, const char *at, const char *end) {
+    int32_t high = code_unit(at, end), low = is_high(high) ? code_unit(at + 6, end) : -1;
+    put_utf8(buffer, low < 0 ? high : 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00));
+    return at + (low < 0 ? 6 : 12);
+}
+
+/* Write a text with its escapes resolved; it is not LONE. */
 static void put_unescaped(Buffer *buffer, Span text) {
     while (text.at < text.end) {
         const char *escape = memchr(text.at, '\\', size_of(text));
         put(buffer, (Span){text.at, escape == NULL ? text.end : escape});
         if (escape == NULL) return;
+        text.at = escape + 2;
         switch (escape[1]) {
             case 'b': put_byte(buffer, '\b'); break;
             case 'f': put_byte(buffer, '\f'); break;
             case 'n': put_byte(buffer, '\n'); break;
             case 'r': put_byte(buffer, '\r'); break;
             case 't': put_byte(buffer, '\t'); break;
-            case 'u': put_byte(buffer, (char)control_escape(escape)); break;
+            case 'u': text.at = put_code_units(buffer, escape, text.end); break;
             default: put_byte(buffer, escape[1]);
         }
-        text.at = escape + (escape[1] == 'u' ? 6 : 2);
+    }
+}
+
+/* Write a text with the escapes that msgspec would write. */
+static void put_escaped(Buffer *buffer, Span text) {
+    static const char short_ones[] = "\b\t\n\f\r\"\\", letters[] = "btnfr\"\\";
+    for (; text.at < text.end; text.at++) {
+        unsigned char c = (unsigned char)*text.at;
+        const char *short_one = c == 0 ? NULL : strchr(short_ones, c);
+        if (short_one != NULL || c < 0x20) put_byte(buffer, '\\');
+        if (short_one != NULL) {
+            put_byte(buffer, letters[short_one - short_ones]);
+        } else if (c < 0x20) {
+            put(buffer, (Span){"u00", "u00" + 3});
+            put_byte(buffer, (char)('0' + (c >> 4)));
+            put_byte(buffer, "0123456789abcdef"[c & 0xF]);
+        } else {
+            put_byte(buffer, (char)c);
+        }
     }
 }
 
@@ -422,7 +468,7 @@ static int fits(const Cutter *it, Span codes, const Cut *found[3]) {
     for (int i = 0; i < it->count; i++) {
         const char *field = memchr("tlm", codes.at[i], 3);
         if (field != NULL) found[strchr("tlm", *field) - strchr("tlm", 't')] = &it->cuts[i];
-        if (it->cuts[i].flags & LOOSE) return 0;
+        if (it->cuts[i].flags & LONE) return 0;
         if (it->cuts[i].flags & WIDE && !is_utf8(it->cuts[i].text)) return 0;
     }
     if (found[0] == NULL || found[1] == NULL || found[2] == NULL) return 0;
@@ -436,8 +482,23 @@ static int fits(const Cutter *it, Span codes, const Cut *found[3]) {
     return 1;
 }
 
+static Span unescaped(Page *page, const Cut *cut) {
+    if (!(cut->flags & ESCAPED)) return cut->text;
+    page->text.size = 0;
+    put_unescaped(&page->text, cut->text);
+    return (Span){page->text.bytes, page->text.bytes + page->text.size};
+}
+
+/* A text as it stands in the canonical entry. */
+static void put_text(Page *page, const Cut *cut) {
+    put_byte(&page->canonical, '"');
+    if (cut->flags & LOOSE) put_escaped(&page->canonical, unescaped(page, cut));
+    else put(&page->canonical, cut->text);
+    put_byte(&page->canonical, '"');
+}
+
 /* The canonical entry up to its message. */
-static void put_fields(Buffer *buffer, int64_t tick, Span level, Span message) {
+static void put_before_message(Buffer *buffer, int64_t tick, Span level) {
     char digits[20], *first = digits + sizeof digits;
     do *--first = (char)('0' + tick % 10);
     while (tick /= 10);
@@ -448,9 +509,7 @@ static void put_fields(Buffer *buffer, int64_t tick, Span level, Span message) {
         char c = *level.at;
         put_byte(buffer, c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c);
     }
-    put(buffer, (Span){"\",\"", "\",\"" + 3});
-    put(buffer, message);
-    put_byte(buffer, '"');
+    put(buffer, (Span){"\",", "\"," + 2});
 }
 
 /* What stands before a field of variable length. */
@@ -484,19 +543,13 @@ static void put_body(Buffer *buffer, Span text) {
     put(buffer, text);
 }
 
-static Span unescaped(Page *page, const Cut *cut) {
-    if (!(cut->flags & ESCAPED)) return cut->text;
-    page->text.size = 0;
-    put_unescaped(&page->text, cut->text);
-    return (Span){page->text.bytes, page->text.bytes + page->text.size};
-}
-
 /* The canonical entry, whole; 0 with an exception if the stencil is not one. */
 static int put_canonical(Page *page, PyObject *stencil, int64_t tick, const Cut *found[3]) {
     Buffer *buffer = &page->canonical;
     Span behind, own;
     buffer->size = 0;
-    put_fields(buffer, tick, found[1]->text, found[2]->text);
+    put_before_message(buffer, tick, found[1]->text);
+    put_text(page, found[2]);
     if (!bytes_of(PyTuple_GetItem(stencil, BEHIND_MESSAGE), &behind)) return 0;
     put(buffer, behind);
     if (!bytes_of(PyTuple_GetItem(stencil, OWN), &own)) return 0;
@@ -507,9 +560,7 @@ static int put_canonical(Page *page, PyObject *stencil, int64_t tick, const Cut 
             PyErr_SetString(PyExc_ValueError, "a stencil speaks of what was not cut out");
             return 0;
         }
-        put_byte(buffer, '"');
-        put(buffer, page->cutter.cuts[which].text);
-        put_byte(buffer, '"');
+        put_text(page, &page->cutter.cuts[which]);
         if (!bytes_of(PyTuple_GetItem(pieces, i), &behind)) return 0;
         put(buffer, behind);
     }
@@ -537,10 +588,12 @@ static int put_attributes(Page *page, PyObject *stencil, Span codes) {
 }
 
 /* Whether a person's eye, or the general way, may find a trace in what was cut out. */
-static int speaks_of_traces(const Cutter *it, Span codes) {
-    for (int i = 0; i < it->count; i++)
-        if ((codes.at[i] == 'm' || codes.at[i] == 'o') && contains(it->cuts[i].text, "race"))
-            return 1;
+static int speaks_of_traces(Page *page, Span codes) {
+    for (int i = 0; i < page->cutter.count; i++) {
+        const Cut *cut = &page->cutter.cuts[i];
+        if (codes.at[i] != 'm' && codes.at[i] != 'o') continue;
+        if (contains(cut->flags & LOOSE ? unescaped(page, cut) : cut->text, "race")) return 1;
+    }
     return 0;
 }
 
@@ -609,7 +662,7 @@ static PyObject *filled(Page *page, PyObject *stencil, Span text) {
     }
     if (!bytes_of(PyTuple_GetItem(stencil, CODES), &codes)) return NULL;
     if (!fits(&page->cutter, codes, found) || !read_time(found[0]->text, &tick)) return NULL;
-    if (found[1]->flags || speaks_of_traces(&page->cutter, codes)) return NULL;
+    if (found[1]->flags || speaks_of_traces(page, codes)) return NULL;
     if (!put_canonical(page, stencil, tick, found)) return NULL;
     if (!put_attributes(page, stencil, codes)) return NULL;
     return built(page, stencil, text, tick, found);
