@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bridge import __version__
-from bridge.mapping.wire import framed, tag, utf8
+from bridge.mapping.wire import framed, opening, tag, utf8
 from bridge.model import Encoded
 from bridge.payload import encoded
 
@@ -41,7 +41,10 @@ def encode(mapped: Iterable[Mapped], *, max_records: int, max_size: int) -> list
 
 @dataclass(slots=True)
 class _Batch:
-    """What one request is to hold: records by their origin, and the entries they speak for."""
+    """What one request is to hold: framed records by their origin, and the entries they speak for.
+
+    A record's frame stands before it by itself, since joining them would copy each record.
+    """
 
     groups: dict[bytes, list[bytes]] = field(default_factory=dict)
     records: int = 0
@@ -60,7 +63,7 @@ def _batches(mapped: Iterable[Mapped], max_records: int, max_size: int) -> Itera
             more = _FRAME + len(record) + _GROUP + len(origin)
         if group is None:
             group = batch.groups[origin] = []
-        group.append(framed(_LOG_RECORD, record))
+        group += (opening(_LOG_RECORD, len(record)), record)
         batch.records += 1
         batch.size += more
         if uids is not None:
@@ -76,6 +79,6 @@ def _request(batch: _Batch) -> Encoded:
     return request if batch.uids is None else replace(request, uids=tuple(batch.uids))
 
 
-def _group(origin: bytes, framed_records: list[bytes]) -> bytes:
-    scope_logs = framed(_SCOPE_LOGS, _SCOPE + b"".join(framed_records))
+def _group(origin: bytes, records: list[bytes]) -> bytes:
+    scope_logs = framed(_SCOPE_LOGS, b"".join((_SCOPE, *records)))
     return framed(_RESOURCE_LOGS, framed(_RESOURCE, origin) + scope_logs)

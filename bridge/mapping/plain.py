@@ -18,7 +18,7 @@ from bridge.mapping.record import (
     severities,
 )
 from bridge.mapping.wire import utf8
-from bridge.model import Cast, Identified, Provenance, Tick
+from bridge.model import Identified, Provenance, Tick
 
 _TRACE: Final = "race"
 """What "trace" and "Traceback" share: a message without it holds neither ids nor a traceback."""
@@ -28,8 +28,13 @@ def plain_record(
     found: Identified, provenance: Provenance, observed: Tick, stderr: int
 ) -> bytes | None:
     """Map one entry of this provenance; arguments as for `log_record`. None if it is another."""
-    if found.entry.cast is not None:
-        return _cast_record(found, found.entry.cast, provenance, observed, stderr)
+    cast = found.entry.cast
+    if cast is not None:
+        severity, stream = severities(cast.level, stderr)
+        uid = found.uid.hex().encode()
+        worker, now = provenance.attributes or b"", observed_bytes(observed)
+        parts = (cast.time, severity, cast.body, BEFORE_UID, uid, stream, worker, cast.own, now)
+        return b"".join(parts)
     raw, time = found.entry.raw, found.entry.tick
     message, labels = raw.get("message"), raw["labels"]
     if (
@@ -54,24 +59,4 @@ def plain_record(
         severity=severity,
         body=utf8(message),
         attributes=b"".join(attributes),
-    )
-
-
-def _cast_record(
-    found: Identified, cast: Cast, provenance: Provenance, observed: Tick, stderr: int
-) -> bytes:
-    """The same of an entry whose parts are encoded already, in the order of `record_bytes`."""
-    severity, stream = severities(cast.level, stderr)
-    return b"".join(
-        (
-            cast.time,
-            severity,
-            cast.body,
-            BEFORE_UID,
-            found.uid.hex().encode(),
-            stream,
-            provenance.attributes or b"",
-            cast.own,
-            observed_bytes(observed),
-        )
     )

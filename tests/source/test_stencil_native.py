@@ -318,23 +318,36 @@ def test_an_entry_is_decoded_once_and_only_for_who_asks() -> None:
     assert entry.raw is entry.raw
 
 
-def test_bad_stencils_are_refused() -> None:
-    """A mistake of ours raises; it does not read what is not there."""
-    page = _compact([raw()])
-    for wrong, error in (
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
         (lambda s: s[:5], TypeError),
         (lambda s: [*s], TypeError),
-        (lambda s: (*s[:3], b"\x1f", (b"",), s[5]), ValueError),
         (lambda s: (*s[:3], s[3], (), s[5]), IndexError),
         (lambda s: (*s[:5], ()), IndexError),
         (lambda s: (*s[:5], ((1,),)), TypeError),
         (lambda s: (*s[:2], "text", *s[3:]), TypeError),
-    ):
-        stencils = learned(page)
-        ((shape, stencil),) = stencils._known.items()
-        stencils._known[shape] = wrong(stencil)  # type: ignore[no-untyped-call]
-        if error is ValueError:  # as bad data is: the general way will do
-            assert stencils.entries(page) is None
-        else:
-            with pytest.raises(error):
-                stencils.entries(page)
+        (lambda s: (None, *s[1:]), TypeError),
+    ],
+)
+def test_a_bad_stencil_is_refused(
+    wrong: Callable[[tuple[Any, ...]], Any], error: type[Exception]
+) -> None:
+    """A mistake of ours raises; it does not read what is not there."""
+    page = _compact([raw()])
+    stencils = learned(page)
+    ((shape, stencil),) = stencils._known.items()
+    stencils._known[shape] = wrong(stencil)
+    with pytest.raises(error):
+        stencils.entries(page)
+
+
+def test_a_stencil_of_other_cuts_does_not_fit() -> None:
+    """One that speaks of a text that was not cut out is an error; one of fewer does not fit."""
+    page = _compact([raw()])
+    stencils = learned(page)
+    ((shape, stencil),) = stencils._known.items()
+    stencils._known[shape] = (*stencil[:3], b"\x1f", (b"",), stencil[5])
+    assert stencils.entries(page) is None  # as for bad data, the general way will do
+    stencils._known[shape] = (stencil[0][:-1], *stencil[1:])
+    assert agree(stencils, page) == 0
