@@ -11,7 +11,7 @@ from typing import Final
 from bridge.mapping.encode import Mapped, encode
 from bridge.mapping.extra import NOTHING, Extra
 from bridge.mapping.gap import gap_record
-from bridge.mapping.plain import plain_record
+from bridge.mapping.plain import CastRecords, plain_record
 from bridge.mapping.provenance import NOWHERE
 from bridge.mapping.reading import read
 from bridge.mapping.record import log_record
@@ -80,7 +80,7 @@ class Mapper:
         """
         entries: Iterable[Mapped]
         if self._shaper is None:
-            entries = (self._map(one, observed) for one in found)
+            entries = self._map_all(found, observed)
         else:
             entries = self._map_shaped(self._shaper, found, observed)
         mapped = chain(entries, (self._map_gap(gap, observed) for gap in gaps))
@@ -95,6 +95,15 @@ class Mapper:
     def settle(self) -> Mapping[str, int]:
         """Count what the last `encode` did, since its append is journaled, and return that."""
         return self._shaper.counts.settle() if self._shaper else _NO_COUNTS
+
+    def _map_all(self, found: Sequence[Identified], observed: Tick) -> Iterator[Mapped]:
+        record, origin = CastRecords(observed, self._stderr).record, self._origins.of
+        for one in found:
+            provenance, cast = one.entry.provenance, one.entry.cast
+            if provenance is None or cast is None:
+                yield self._map(one, observed)
+            else:
+                yield origin(provenance), record(cast, one.uid, provenance.attributes), None
 
     def _map(self, found: Identified, observed: Tick) -> Mapped:
         provenance, record = self._record(found, observed, NOTHING)

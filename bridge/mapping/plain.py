@@ -18,7 +18,7 @@ from bridge.mapping.record import (
     severities,
 )
 from bridge.mapping.wire import utf8
-from bridge.model import Identified, Provenance, Tick
+from bridge.model import Cast, Identified, Provenance, Tick
 
 _TRACE: Final = "race"
 """What "trace" and "Traceback" share: a message without it holds neither ids nor a traceback."""
@@ -28,13 +28,6 @@ def plain_record(
     found: Identified, provenance: Provenance, observed: Tick, stderr: int
 ) -> bytes | None:
     """Map one entry of this provenance; arguments as for `log_record`. None if it is another."""
-    cast = found.entry.cast
-    if cast is not None:
-        severity, stream = severities(cast.level, stderr)
-        uid = found.uid.hex().encode()
-        worker, now = provenance.attributes or b"", observed_bytes(observed)
-        parts = (cast.time, severity, cast.body, BEFORE_UID, uid, stream, worker, cast.own, now)
-        return b"".join(parts)
     raw, time = found.entry.raw, found.entry.tick
     message, labels = raw.get("message"), raw["labels"]
     if (
@@ -60,3 +53,34 @@ def plain_record(
         body=utf8(message),
         attributes=b"".join(attributes),
     )
+
+
+class CastRecords:
+    """Makes the records of entries whose parts are encoded already, fetched at one moment.
+
+    ``observed`` and ``stderr`` as for `log_record`.
+    """
+
+    def __init__(self, observed: Tick, stderr: int) -> None:
+        self._observed = observed_bytes(observed)
+        self._stderr = stderr
+        self._severities: dict[str, tuple[bytes, bytes]] = {}
+
+    def record(self, cast: Cast, uid: bytes, worker: bytes | None) -> bytes:
+        """One entry's; ``worker`` are the attributes of its provenance."""
+        said = self._severities.get(cast.level)
+        if said is None:
+            said = self._severities[cast.level] = severities(cast.level, self._stderr)
+        return b"".join(
+            (
+                cast.time,
+                said[0],
+                cast.body,
+                BEFORE_UID,
+                uid.hex().encode(),
+                said[1],
+                worker or b"",
+                cast.own,
+                self._observed,
+            )
+        )

@@ -1,4 +1,4 @@
-/* Plain entries straight from an answer's bytes, without decoding them (docs/decisions/0033).
+/* Plain entries straight from an answer's bytes, without decoding them (docs/decisions/0031).
  *
  * The lines of one worker differ in a few texts: time, level, message, request id. What is left of
  * an entry when those are cut out is its *shape*; for a shape that Python has learned there is a
