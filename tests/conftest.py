@@ -4,6 +4,9 @@ Such a test carries ``@pytest.mark.server("buildah", "kubernetes_validate", ...)
 Python modules by name, or ``root``. Where one is missing the test is skipped, and the summary
 counts and names it. With ``--require-servers``, as ``.ci/run`` has it, a skip is a failure.
 
+With ``--general`` the native part is as if it had not been built, so that everything goes the way
+of machines without a compiler.
+
 Where tests compare with files that they can write themselves, ``--update-golden`` has them do it:
 then look at git.
 """
@@ -23,18 +26,26 @@ import pytest
 _Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
 _MISSING = "missing"
+_NATIVE = "bridge.source._stencil"
 _STRICT = "require_servers"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer ``--require-servers`` and ``--update-golden``."""
+    """Offer ``--require-servers``, ``--general`` and ``--update-golden``."""
     parser.addoption(
         "--require-servers",
         action="store_true",
         dest=_STRICT,
         help="fail a test that does not run because a server or a system package is missing",
     )
+    parser.addoption("--general", action="store_true", help="without the package's native part")
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the native part, before anything imports it."""
+    if config.getoption("--general"):
+        sys.modules[_NATIVE] = None  # type: ignore[assignment]  # what import takes for "not there"
 
 
 @pytest.fixture
