@@ -12,12 +12,23 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url $(ARGS)
 
-# One environment, filled as far as a target needs. Each stamp stands for one lock file, so that
-# an install happens again only when the lock or the package's own description changed.
+# One environment, filled as far as a target needs. Each stamp stands for one lock file, and run's
+# for the package itself, so that an install happens again only when the lock, the package's own
+# description or what is compiled changed.
+LOCKED := $(VENV)/locked.stamp
 RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp
 SERVERS := $(VENV)/servers.stamp
 RELEASE := $(VENV)/release.stamp
+
+# The part in C, which hatch_build.py compiles where it can; everything works without.
+STENCIL := bridge/source/_stencil.c
+COMPILED := bridge/source/_stencil.abi3.so
+NATIVE = $(shell $(BIN)/python -c 'import sysconfig; print("-I" + sysconfig.get_path("include"))') \
+	-shared -fPIC $(STENCIL)
+# With malloc for every object, so that one is not read beyond its end into the next.
+UNDER_SANITIZERS = PYTHONPATH=$(CURDIR)/$(SANITIZED) PYTHONMALLOC=malloc \
+	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -43,12 +54,25 @@ image-test: $(SERVERS) ## build the container image and try it (as root; names w
 chart-test: $(SERVERS) ## render the Helm chart and try it (ARGS=--update-golden: take it as it is)
 	$(BIN)/pytest --require-servers tests/helm $(ARGS)
 
+# A copy of the package with a module that stops at the first false step, and the tests of it alone:
+# all of Python runs slower under the sanitizers.
+SANITIZED := build/sanitized
+.PHONY: native-check
+native-check: $(DEV) ## compile the C part strictly and test it under sanitizers (needs gcc)
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r bridge $(SANITIZED)
+	gcc $(NATIVE) -Werror -Wall -Wextra -fanalyzer -O2 -o /dev/null
+	gcc $(NATIVE) -fsanitize=address,undefined -fno-sanitize-recover -fno-omit-frame-pointer -g -O1 \
+		-o $(SANITIZED)/$(COMPILED)
+	$(UNDER_SANITIZERS) $(BIN)/python -P -c 'from bridge.source import _stencil as one; \
+		assert "/$(SANITIZED)/" in one.__file__, one.__file__'
+	$(UNDER_SANITIZERS) $(BIN)/pytest -n0 -s --require-servers tests/source/test_stencil_native.py $(ARGS)
+
 lint: $(DEV) ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(DEV) ## check types
-	$(BIN)/mypy bridge tests benchmarks release
+	$(BIN)/mypy
 
 format: $(DEV) ## put the code into shape
 	$(BIN)/ruff check --fix .
@@ -59,7 +83,7 @@ bench: $(DEV) ## measure
 
 servers: $(SERVERS) ## also install the servers that some tests need, as far as PyPI has them
 
-dist: $(RUN) ## build wheel and sdist, check them, try the wheel where nothing else is
+dist: $(RELEASE) ## build sdist and wheels, check them, try them where nothing else is (needs cc)
 	$(BIN)/python -m release.distribution
 
 sbom: $(RELEASE) ## list what is shipped, as CycloneDX, into dist
@@ -85,7 +109,7 @@ lock: $(DEV) ## resolve the locked dependencies anew (ARGS=--upgrade for newer o
 	$(LOCK) --group release -c requirements/servers.txt -o requirements/release.txt
 
 clean: ## remove everything that make made, the environment too
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist $(COMPILED)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:
@@ -93,24 +117,27 @@ $(BIN)/pip:
 	needed; name one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-# Without build isolation: what builds the package is locked too.
-$(RUN): requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/pip
+$(LOCKED): requirements/run.txt requirements/build.txt | $(BIN)/pip
 	@echo "Installing the locked dependencies into $(VENV), once"
 	@$(PIP) install --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@touch $@
+
+# Without build isolation: what builds the package is locked too.
+$(RUN): $(LOCKED) pyproject.toml hatch_build.py $(STENCIL)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DEV): requirements/dev.txt $(RUN)
+$(DEV): requirements/dev.txt $(LOCKED) | $(RUN)
 	@echo "Installing the locked development tools into $(VENV), once"
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(SERVERS): requirements/servers.txt $(DEV)
+$(SERVERS): requirements/servers.txt $(DEV) | $(RUN)
 	@echo "Installing the locked test servers into $(VENV), once"
 	@$(PIP) install --require-hashes -r requirements/servers.txt
 	@touch $@
 
-$(RELEASE): requirements/release.txt $(DEV)
+$(RELEASE): requirements/release.txt $(DEV) | $(RUN)
 	@echo "Installing the locked release tools into $(VENV), once"
 	@$(PIP) install --require-hashes -r requirements/release.txt
 	@touch $@
