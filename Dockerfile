@@ -1,15 +1,23 @@
-# The base brings Python 3.11 or later as python3, with venv; nothing else is asked of it.
+# The base is a Debian and brings Python 3.11 or later as python3, with venv.
 ARG BASE_IMAGE=python:3.12-slim
 
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build
+# What compiles the package's part in C, here and nowhere else. Debian's own Python wants python3-dev
+# beside it. With FAL_LOG_BRIDGE_PURE=1 nothing is compiled, and any base will do.
+ARG BUILD_PACKAGES="gcc libc6-dev"
+ARG FAL_LOG_BRIDGE_PURE=0
+# hadolint ignore=DL3008,SC2086
+RUN [ "${FAL_LOG_BRIDGE_PURE}" = 1 ] || { apt-get update \
+    && apt-get install -y --no-install-recommends ${BUILD_PACKAGES} \
+    && rm -rf /var/lib/apt/lists/*; }
 # The application's environment has no pip: the build's own one fills it from outside.
 RUN python3 -m venv tools && python3 -m venv --without-pip /app && mkdir state
 COPY requirements/build.txt requirements/run.txt requirements/
 RUN tools/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt \
     && tools/bin/pip --python /app/bin/python install --no-cache-dir --require-hashes \
        -r requirements/run.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY bridge bridge
 RUN tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
     && tools/bin/pip --python /app/bin/python install --no-cache-dir --no-deps --no-index dist/*.whl

@@ -57,6 +57,7 @@ def build(tag: str) -> None:
             *("buildah", "bud", "--format", "docker", "--isolation", "chroot"),
             *("--network", "host", "--pull=never", f"--build-arg=BASE_IMAGE={base}"),
             f"--build-arg=VERSION={__version__}",
+            "--build-arg=BUILD_PACKAGES=gcc libc6-dev python3-dev",
             *mounts,
             *("--tag", tag, str(_PROJECT)),
         )

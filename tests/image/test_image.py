@@ -67,6 +67,12 @@ def test_version(command: Command) -> None:
     assert bridge.__version__ in _output(command("--version"))
 
 
+def test_the_c_part_is_compiled(command: Command) -> None:
+    """It is there, and this Python loads it."""
+    load = command("-c", "import bridge.source._stencil", entrypoint="/app/bin/python3")
+    assert _output(load) == ""
+
+
 def test_labels(image: str) -> None:
     """The image says what it is, in the words of the OCI."""
     labels = _inspected(image, "image")["Config"]["Labels"]
