@@ -125,6 +125,7 @@ $(LOCKED): requirements/run.txt requirements/build.txt | $(BIN)/pip
 # Without build isolation: what builds the package is locked too.
 $(RUN): $(LOCKED) pyproject.toml hatch_build.py $(STENCIL)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@test -e $(COMPILED) || echo "Not compiled: $(STENCIL). All works without it, slower"
 	@touch $@
 
 $(DEV): requirements/dev.txt $(LOCKED) | $(RUN)

@@ -59,6 +59,8 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
 
     def _compiled(self) -> Path | None:
         wish = os.environ.get(_WISH, "")
+        if wish not in {"", "0", "1"}:
+            self.app.abort(f"{_WISH} is 1, 0 or not set, not {wish!r}")
         if wish == "1":
             return None
         try:

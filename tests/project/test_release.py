@@ -115,7 +115,9 @@ def test_only_the_forge_and_ci_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [PURE, pytest.param(NATIVE, marks=pytest.mark.server("cc"))], ids=["pure", "native"]
+    "kind",
+    [PURE, pytest.param(NATIVE, marks=pytest.mark.server("cc", "bridge.source._stencil"))],
+    ids=["pure", "native"],
 )
 def test_archives_can_be_reproduced(tmp_path: Path, kind: Kind) -> None:
     """Byte by byte, the wheel from the sdist too; what they hold `make dist` compares with git."""

@@ -29,6 +29,7 @@ def _files(project: Path, pattern: str = "*") -> list[Path]:
         path
         for path in sorted(project.rglob(pattern))
         if path.is_file()
+        and path.suffix != ".so"
         and not any(
             part in _UNSEEN or _CACHE.match(part) for part in path.relative_to(project).parts
         )
