@@ -10,7 +10,7 @@ keep an identity of their own, and a re-read of the same tick gives the same one
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -50,18 +50,21 @@ def uid(content: bytes, ordinal: int) -> bytes:
     return blake2b(content + ordinal.to_bytes(8, "big"), digest_size=UID_BYTES).digest()
 
 
-def identify(sightings: Iterable[tuple[Entry, Tick, bytes]]) -> list[Identified]:
-    """Give each (entry, tick, content hash) its fingerprint, counting equals in the given order.
+def identify(alike: Sequence[Identified]) -> list[Identified]:
+    """Number the equals among entries that each have the uid of the first of their equals.
 
-    The sightings must hold every entry of each tick they touch; a tick read in part would give
-    its entries the ordinals of others.
+    They must be all of each tick they touch, in order; a tick in part would give its entries the
+    ordinals of others.
     """
+    if len({item.uid for item in alike}) == len(alike):
+        return list(alike)
     counts: dict[bytes, int] = {}
     found = []
-    for entry, tick, content in sightings:
-        ordinal = counts.get(content, 0)
-        counts[content] = ordinal + 1
-        found.append(Identified(entry, tick, uid(content, ordinal) if ordinal else content))
+    for item in alike:
+        ordinal = counts.get(item.uid, 0)
+        counts[item.uid] = ordinal + 1
+        repeat = Identified(item.entry, item.tick, uid(item.uid, ordinal)) if ordinal else item
+        found.append(repeat)
     return found
 
 

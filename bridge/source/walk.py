@@ -31,11 +31,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from itertools import pairwise
 from operator import attrgetter
 from typing import Final
-
-from msgspec import Struct
 
 from bridge.errors import ApiContractBroken, ApiUnavailable
 from bridge.model import MILLISECOND, SECOND, Anchor, Entry, Identified, Page, Tick
@@ -82,13 +79,6 @@ class _Ask(Enum):
     ELSEWHERE = "far back and up to now, to see how much a page can hold"
 
 
-class _Sighting(Struct, frozen=True, gc=False):
-    entry: Entry
-    tick: Tick
-    content: bytes
-    order: int
-
-
 class Walk:
     """One walk over ``[floor, ceiling)``; ``ceiling`` None is the open top of the live edge.
 
@@ -132,7 +122,8 @@ class Walk:
         self._doubts = doubts
         self._cuts = False
         self._documented_page = documented_page
-        self._sightings: dict[bytes, list[_Sighting]] = {}
+        self._taken: list[Identified] = []  # each as the first of its equals, as they were shown
+        self._times: dict[bytes, int] = {}  # how often each content was taken
         self._met = 0
         self._largest = 0
         self._stalled = 0
@@ -171,7 +162,7 @@ class Walk:
     @property
     def claims_nothing(self) -> bool:
         """Whether it is done and would have its window taken for empty."""
-        return self.done and self._claims and not self._sightings
+        return self.done and self._claims and not self._taken
 
     def ask_again(self) -> None:
         """Ask once more for a window that showed nothing: it would show something by now."""
@@ -224,17 +215,19 @@ class Walk:
 
     def found(self) -> list[Identified]:
         """Everything in the window, oldest first, with its identity; only once `done`."""
-        kept = [s for equals in self._sightings.values() for s in equals if self._holds(s)]
-        kept.sort(key=attrgetter("order"), reverse=True)
+        kept = self._taken[::-1]
+        if self._ceiling is not None:
+            kept = [s for s in kept if s.tick < self._ceiling or s.entry.tick is None]
+        kept = [s for s in kept if s.tick >= self._floor or s.entry.tick is None]
         kept.sort(key=attrgetter("tick"))
-        return identify((s.entry, s.tick, s.content) for s in kept)
+        return identify(kept)
 
     def shown(self, floor: Tick | None = None, ceiling: Tick | None = None) -> list[Entry]:
         """The entries taken so far; with bounds, those of ``[floor, ceiling)`` that have a time."""
-        every = (s for equals in self._sightings.values() for s in equals)
+        entries = [s.entry for s in self._taken]
         if floor is None or ceiling is None:
-            return [s.entry for s in every]
-        return [s.entry for s in every if s.entry.tick is not None and floor <= s.tick < ceiling]
+            return entries
+        return [e for e in entries if e.tick is not None and floor <= e.tick < ceiling]
 
     def absorb(self, entries: Iterable[Entry]) -> None:
         """Add what another way of reading a crowd has shown, all that it showed at once."""
@@ -267,7 +260,7 @@ class Walk:
             self._take_next(shown, low, self._bottom)
         self._largest = max(self._largest, len(shown))
 
-    def _take_first(self, shown: Sequence[_Sighting], low: Tick | None) -> None:
+    def _take_first(self, shown: Sequence[Identified], low: Tick | None) -> None:
         if not shown:
             self._empties += 1
             self.done = self._empties >= self._empties_wanted
@@ -292,7 +285,7 @@ class Walk:
             return 1
         return self._doubts + (2 if self._anchor is None else 3)
 
-    def _take_next(self, shown: Sequence[_Sighting], low: Tick | None, bottom: Tick) -> None:
+    def _take_next(self, shown: Sequence[Identified], low: Tick | None, bottom: Tick) -> None:
         there = _contents_at(bottom, shown)
         overlap_shown = self._overlap <= there
         self._overlap |= there
@@ -318,7 +311,7 @@ class Walk:
         else:
             raise ApiUnavailable("a page no longer shows entries that the page before it showed")
 
-    def _descend(self, shown: Sequence[_Sighting], low: Tick) -> None:
+    def _descend(self, shown: Sequence[Identified], low: Tick) -> None:
         """The page reaches a new bottom, and with it perhaps the floor."""
         before = None if self._bottom is None else ceil_to(self._bottom + 1, self._grain)
         same_grain = ceil_to(low + 1, self._grain) == before
@@ -437,7 +430,7 @@ class Walk:
         self._bounds = replace(self._bounds, until=until)
 
     def _check(self, ticks: Sequence[Tick]) -> None:
-        if any(newer < older for newer, older in pairwise(ticks)):
+        if ticks != sorted(ticks, reverse=True):
             raise ApiContractBroken("the page is not newest first")
         since, until = self._bounds.since, self._bounds.until
         # A server that cuts bounds to seconds may show up to a second more below, none above.
@@ -450,40 +443,32 @@ class Walk:
                 f"the page shows {format_tick(ticks[0])}, after until={format_tick(until)}"
             )
 
-    def _sight(self, entries: Sequence[Entry]) -> list[_Sighting]:
-        """Number, hash and place the entries; one without a time borrows a neighbour's tick."""
+    def _sight(self, entries: Sequence[Entry]) -> list[Identified]:
+        """Hash and place the entries; one without a time borrows a neighbour's tick."""
         timed = next((e.tick for e in entries if e.tick is not None), self._floor)
         shown = []
-        for number, entry in enumerate(entries, self._met + 1):
+        for entry in entries:
             timed = timed if entry.tick is None else entry.tick
-            shown.append(_Sighting(entry, timed, content_hash(entry), number))
+            shown.append(Identified(entry, timed, content_hash(entry)))
         self._met += len(shown)
         return shown
 
-    def _merge(self, shown: Sequence[_Sighting]) -> None:
+    def _merge(self, shown: Sequence[Identified]) -> None:
         """Add what exceeds the number of equals already taken: a multiset union."""
         counts: dict[bytes, int] = {}  # a Counter asks a method for every new key
-        sightings = self._sightings
+        times, taken = self._times, self._taken
         for sighting in shown:
-            content = sighting.content
+            content = sighting.uid
             count = counts[content] = counts.get(content, 0) + 1
-            equals = sightings.get(content)
-            if equals is None:
-                sightings[content] = [sighting]
-            elif count > len(equals):
-                equals.append(sighting)
+            if count > times.get(content, 0):
+                times[content] = count
+                taken.append(sighting)
 
     def _shows_anchor(self, low: Tick) -> bool:
         if self._anchor is None or low != self._anchor.tick:
             return False
         shown = {uid(c, n) for c, count in self._overlap.items() for n in range(count)}
         return not self._anchor.uids.isdisjoint(shown)
-
-    def _holds(self, sighting: _Sighting) -> bool:
-        if sighting.entry.tick is None:
-            return True
-        above = self._ceiling is not None and sighting.tick >= self._ceiling
-        return sighting.tick >= self._floor and not above
 
 
 def lower_limit(limit: int) -> int:
@@ -499,5 +484,5 @@ def density_of(page: Page, bounds: Bounds) -> float:
     return len(ticks) / max(1, until - low)
 
 
-def _contents_at(tick: Tick, shown: Sequence[_Sighting]) -> Counter[bytes]:
-    return Counter(s.content for s in shown if s.entry.tick == tick)
+def _contents_at(tick: Tick, shown: Sequence[Identified]) -> Counter[bytes]:
+    return Counter(s.uid for s in shown if s.tick == tick and s.entry.tick is not None)

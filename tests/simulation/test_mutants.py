@@ -6,7 +6,7 @@ that the simulation no longer tries what it guards against.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from bridge.model import (
     MILLISECOND,
     SECOND,
     Anchor,
-    Entry,
     Gap,
     GapKind,
     Identified,
@@ -33,7 +32,6 @@ from bridge.source import tailer as tailers
 from bridge.source import walk as walks
 from bridge.source.backlog import Backlog, Piece, Store
 from bridge.source.crowds import Crowds
-from bridge.source.fingerprint import identify
 from bridge.source.progress import Progress, Stored
 from bridge.source.reader import Reader
 from bridge.source.schedule import Slice
@@ -92,10 +90,8 @@ def jumping_to_now(patch: Patch) -> None:
 def with_set_dedupe(patch: Patch) -> None:
     """Gives equal entries one identity."""
 
-    def one_each(sightings: Iterable[tuple[Entry, Tick, bytes]]) -> list[Identified]:
-        return list(
-            {content: identify([(e, t, content)])[0] for e, t, content in sightings}.values()
-        )
+    def one_each(alike: Sequence[Identified]) -> list[Identified]:
+        return list({item.uid: item for item in alike}.values())
 
     patch.setattr(walks, "identify", one_each)
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support import workers
 
-from bridge.model import Entry
+from bridge.model import Entry, Identified
 from bridge.source.decode import decode_entries
 from bridge.source.fingerprint import canonical_bytes, content_hash, identify
 from bridge.timestamps import parse_tick
@@ -138,8 +138,8 @@ def test_what_is_not_a_whole_array_is_never_an_empty_page(body: bytes, why: str)
 def test_equals_get_an_identity_each(letters: list[str]) -> None:
     """N equal entries of a tick have n fingerprints, the same whatever their order."""
     entries = [entry({**BASE, "message": letter}) for letter in letters]
-    found = identify((e, 0, content_hash(e)) for e in entries)
-    again = identify((e, 0, content_hash(e)) for e in reversed(entries))
+    alike = [Identified(e, 0, content_hash(e)) for e in entries]
+    found, again = identify(alike), identify(alike[::-1])
     assert len({i.uid for i in found}) == len(entries)
     assert {i.uid for i in found} == {i.uid for i in again}
     assert Counter(i.entry.raw["message"] for i in found) == Counter(letters)
