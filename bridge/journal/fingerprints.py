@@ -6,16 +6,16 @@ Like `bridge.journal.store`, which calls it inside its transactions.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Final
+
+import msgspec
 
 from bridge.journal import backfilled, rules
 from bridge.journal.backfilled import UNDATED
 from bridge.model import Append, Identified, Tick
 
-_ROW: Final = "(?, ?, ?, ?)"
-_AT_ONCE: Final = 100
 _OLDEST: Final = """
     SELECT tick, seq FROM (
         SELECT tick, seq FROM seen WHERE app = :app AND tick < min(:below, :newest)
@@ -77,27 +77,28 @@ def unknown(
 def remember(
     db: sqlite3.Connection, app_id: int, missing: Sequence[Identified], seqs: Iterable[int]
 ) -> None:
-    """Store the fingerprints of new entries, each with its batch, or as dropped."""
-    placed = list(zip(missing, seqs, strict=False))  # the records of gaps come after
-    timed = [(app_id, i.tick, i.uid, seq) for i, seq in placed if i.entry.tick is not None]
-    untimed = [(app_id, i.tick, i.uid, seq) for i, seq in placed if i.entry.tick is None]
-    _insert(db, "seen", timed)
-    _insert(db, "undated", untimed)
+    """Store the fingerprints of new entries, each with its batch, or as dropped.
+
+    Those alike in table, batch and length go in one statement: row by row takes twice as long.
+    """
+    alike: defaultdict[tuple[str, int, int], list[Identified]] = defaultdict(list)
+    for item, seq in zip(missing, seqs, strict=False):  # the records of gaps come after
+        table = "undated" if item.entry.tick is None else "seen"
+        alike[table, seq, len(item.uid)].append(item)
+    for (table, seq, length), items in alike.items():
+        ticks = msgspec.json.encode([item.tick for item in items]).decode()
+        uids = b"".join([item.uid for item in items])
+        db.execute(
+            f"""
+            INSERT INTO {table} (app, tick, uid, seq)
+            SELECT :app, value, substr(:uids, key * :length + 1, :length), :seq
+            FROM json_each(:ticks)
+            """,  # noqa: S608 - one of two names
+            {"app": app_id, "ticks": ticks, "uids": uids, "length": length, "seq": seq},
+        )
     db.execute(
         "UPDATE apps SET fingerprints = fingerprints + ? WHERE id = ?", (len(missing), app_id)
     )
-
-
-def _insert(
-    db: sqlite3.Connection, table: str, rows: Sequence[tuple[int, Tick, bytes, int]]
-) -> None:
-    """Store rows, most of them a hundred at a time: that takes two thirds of the time."""
-    insert = f"INSERT INTO {table} (app, tick, uid, seq) VALUES "  # noqa: S608 - one of two names
-    whole = len(rows) - len(rows) % _AT_ONCE
-    for first in range(0, whole, _AT_ONCE):
-        values = tuple(chain.from_iterable(rows[first : first + _AT_ONCE]))
-        db.execute(insert + ", ".join([_ROW] * _AT_ONCE), values)
-    db.executemany(insert + _ROW, rows[whole:])
 
 
 def note_read(
