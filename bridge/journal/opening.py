@@ -191,6 +191,10 @@ def _ready(path: Path, connect: Connect) -> sqlite3.Connection:
     db = connected(path, connect, mode="rw")
     try:
         db.execute("PRAGMA synchronous = FULL")
+        # What a savepoint would undo is a file of its own otherwise, written twice as often as the
+        # log; and some builds overwrite all that is deleted, by way of both.
+        db.execute("PRAGMA temp_store = MEMORY")
+        db.execute("PRAGMA secure_delete = FAST")
         db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         _upgrade(db)
         db.execute("UPDATE cursors SET in_use = 0 WHERE in_use")
