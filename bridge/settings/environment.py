@@ -1,42 +1,34 @@
-"""Everything the environment says, read by pydantic-settings. Pure: the variables are given.
+"""Everything the environment says. Pure: the variables are given.
 
 An empty variable counts as unset.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from bridge.model import Json
-from bridge.settings.document import Place, Problem, scalar
+from bridge.settings.document import Place, Problem
 from bridge.settings.problems import nearest
 from bridge.settings.sections import Settings, section_keys
 
 PREFIX: Final = "BRIDGE_"
 WHOLE_ACCOUNT: Final = "account"
-_DELIMITER: Final = "__"
+DELIMITER: Final = "__"
 _OTHER_NAMES: Final = frozenset(("BRIDGE_CONFIG",))
 _MILLISECONDS: Final = 1_000
 _SURELY_SECONDS: Final = 100
 
 
-class Variables(BaseSettings):
+class Variables(BaseModel):
     """The variables that are no keys of the config file."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bridge_config: str | None = None
     """The config file, where `--config` is not given."""
@@ -89,50 +81,11 @@ class Variables(BaseSettings):
     otel_exporter_otlp_logs_client_key: str | None = None
     """The same for logs alone."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the hook's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `read_variables` read, and nothing of the process's own."""
-        return (init_settings,)
-
-
-class _Overrides(Settings, BaseSettings):
-    """The config file's keys as variables: ``BRIDGE_POLL__INTERVAL``."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=_DELIMITER)
-
-
-class _Environment(EnvSettingsSource):
-    """pydantic-settings' own reading of variables, of the given ones."""
-
-    def __init__(self, target: type[BaseSettings], environ: Mapping[str, str]) -> None:
-        super().__init__(target)
-        self.env_vars = {name.lower(): value for name, value in environ.items() if value}
-
-    def decode_complex_value(
-        self,
-        field_name: str,  # noqa: ARG002 - the hook's signature
-        field: FieldInfo,  # noqa: ARG002 - the hook's signature
-        value: Any,
-    ) -> Any:
-        """JSON where it is JSON, else the text, for the type to take or to refuse."""
-        try:
-            decoded = json.loads(value, parse_float=scalar)
-        except ValueError:
-            return value
-        return decoded if isinstance(decoded, dict | list) else value
-
 
 def read_variables(environ: Mapping[str, str]) -> Variables:
     """The variables that are no keys of the config file."""
-    exact = {name: value for name, value in environ.items() if name == name.upper()}
-    return Variables(**_Environment(Variables, exact)())
+    named = {key: environ.get(key.upper()) for key in Variables.model_fields}
+    return Variables.model_validate({key: text for key, text in named.items() if text})
 
 
 def override_names() -> dict[str, Place]:
@@ -142,14 +95,18 @@ def override_names() -> dict[str, Place]:
         name = f"{PREFIX}{key.upper()}"
         names[name] = (key,)
         for inner in section_keys(key):
-            names[f"{name}{_DELIMITER}{inner.upper()}"] = (key, inner)
+            names[f"{name}{DELIMITER}{inner.upper()}"] = (key, inner)
     return names
 
 
 def read_overrides(environ: Mapping[str, str]) -> tuple[dict[str, Json], dict[Place, str]]:
     """The data that ``BRIDGE_`` variables give, and which variable gave what."""
     known = {name: path for name, path in override_names().items() if environ.get(name)}
-    data = _Environment(_Overrides, {name: environ[name] for name in known})()
+    if not known:
+        return {}, {}
+    from bridge.settings import overrides  # noqa: PLC0415 - heavy, and for these only
+
+    data = overrides.read({name: environ[name] for name in known})
     names = {path: name for name, path in known.items()}
     for key, value in data.items():
         if section_keys(key) and isinstance(value, dict) and (name := names.pop((key,), None)):

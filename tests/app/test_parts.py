@@ -32,6 +32,7 @@ HEAVY: Final = (
     "grpc",
     "opentelemetry",
     "prometheus_client",
+    "pydantic_settings",
     "rich",
     "starlette",
     "uvicorn",
