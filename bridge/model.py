@@ -8,11 +8,10 @@ sides (Logs REST API, "Time-based Filtering"), which only `Query` speaks of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from msgspec import UNSET, Struct, json
+from msgspec import UNSET, Struct, field, json
 
 Tick: TypeAlias = int
 Json: TypeAlias = Any
@@ -21,8 +20,7 @@ MILLISECOND: Final[Tick] = 1_000
 SECOND: Final[Tick] = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Struct, frozen=True):
     """What one stream selects at the API; empty means the whole account.
 
     ``labels`` are the API's ``extra_filters``, as (key, value) pairs in configured order.
@@ -38,8 +36,7 @@ class Filter:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """One request: entries with ``since < timestamp < until``, newest first, at most ``limit``.
 
     ``until`` is None for the open top of the live edge. ``since`` is always sent: without it the
@@ -111,8 +108,7 @@ class Entry(Struct, frozen=True, gc=False):
         return self.cast.value
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """The answer to one request, in the order the server gave it.
 
     ``served_at`` is the answer's ``Date`` (whole seconds, so never later than the real moment),
@@ -135,16 +131,14 @@ class Identified(Struct, frozen=True, gc=False):
     uid: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(Struct, frozen=True):
     """The journaled entries of one app on one tick; a page that shows them reaches that tick."""
 
     tick: Tick
     uids: frozenset[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """One encoded ``ExportLogsServiceRequest`` of ``records`` log records.
 
     ``size`` is its length in bytes before compression, ``gzip`` its one gzip member. ``uids`` are
@@ -165,8 +159,7 @@ An encoding of no batch at all says nothing of its entries, and is refused.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """A journaled `Encoded`: ``seq`` orders all batches of the journal and is never reused.
 
     ``journaled_at`` is the bridge's wall clock when the batch was stored. ``audience`` names the
@@ -182,8 +175,7 @@ class Batch:
     audience: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AppRecord:
+class AppRecord(Struct, frozen=True):
     """What the journal knows of one app.
 
     ``stream`` names the API dialect and app id that the position belongs to, ``filters`` the rest
@@ -216,8 +208,7 @@ class ReadKind(StrEnum):
     BACKFILL = "backfill"
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """One completed walk over ``[floor, ceiling)``, begun at server time ``at``, in ``pages``."""
 
     kind: ReadKind
@@ -241,8 +232,7 @@ class GapKind(StrEnum):
 GapKey: TypeAlias = "tuple[GapKind, Tick, Tick]"
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """A stretch ``[floor, ceiling)`` that cannot be proved complete, recorded as such.
 
     ``at_least`` is how many entries are known to be in it, all of them journaled.
@@ -263,8 +253,7 @@ Encode: TypeAlias = Callable[[Sequence[Identified], Sequence[Gap]], Sequence[Enc
 """Entries, then one record for each gap, as batches in that order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct, frozen=True):
     """A proved walk on its way into the journal, in one transaction.
 
     ``found`` is everything the walk saw in its window, oldest first; the journal encodes only
@@ -284,8 +273,7 @@ class Append:
     closed: Sequence[Gap] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(Struct, frozen=True):
     """What an `Append` came to: entries newly journaled, entries known before, newest batch.
 
     ``dropped`` of the added ones were dropped by rule: known from now on, in no batch.
@@ -308,8 +296,7 @@ class BackfillState(StrEnum):
     """All of it is journaled."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackfillApp:
+class BackfillApp(Struct, frozen=True):
     """How far a backfill has read one app.
 
     ``stream`` and ``filters`` as in `AppRecord`, as the settings had them when the job was made.
@@ -330,8 +317,7 @@ class BackfillApp:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Backfill:
+class Backfill(Struct, frozen=True):
     """A named job that reads ``[floor, ceiling)`` of some apps beside the live stream.
 
     ``asked`` is what was asked for, as canonical JSON: the same again means the same job. Its
@@ -357,8 +343,7 @@ class Backfill:
         return sum(app.position - self.floor for app in self.apps) / max(1, whole)
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True):
     """A record that a destination refused for good: one-record request, reason, when.
 
     ``seq`` is the batch it came in. ``answer`` is the beginning of the destination's own answer,
@@ -384,8 +369,7 @@ class Verdict(StrEnum):
     BLOCKED = "blocked"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What one send came to.
 
     ``reason`` is for people: the status, the endpoint and a bounded, printable piece of the answer;

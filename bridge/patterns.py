@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
+
+from msgspec import Struct
 
 MAX_LENGTH: Final = 4_000
 """Characters of one pattern."""
@@ -42,8 +43,7 @@ class PatternError(ValueError):
     """A pattern or replacement cannot be used; the text says why and quotes little of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replacement:
+class Replacement(Struct, frozen=True):
     """What takes a match's place: texts, and numbers of groups whose text is kept."""
 
     pieces: tuple[str | int, ...]

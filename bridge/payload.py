@@ -12,13 +12,14 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha512
 from itertools import groupby
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge import proto
 from bridge.model import Batch, Encoded, Json, Tick
@@ -53,8 +54,7 @@ def encoded(raw: bytes, records: int) -> Encoded:
     return Encoded(records=records, size=len(raw), gzip=compress(raw))
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True, dict=True):
     """What one send carries: one batch, several joined, or a piece of one.
 
     ``parts`` are the encoded requests it is made of, in order; one part is sent as the stored

@@ -7,14 +7,14 @@ token, so to nobody where none is set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from bridge.model import Json
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """Whether something is as it should be; ``reasons`` name what is not, one sentence each.
 
     There may be reasons although it is ``ok`` on the whole.
@@ -24,8 +24,7 @@ class Health:
     reasons: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which of the last entries: those ``after`` the ``next`` of an earlier answer, empty for all.
 
     ``min_severity`` is the least severity number; ``text`` is looked for in the messages.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from bridge import settings
 from bridge.app.parts import World, account_of, attach_all, mapper_of
@@ -24,8 +25,7 @@ Progress: TypeAlias = Callable[[str, float], None]
 """Told an app and the share of its window that is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What to audit: the window, the apps by name (none: all that are configured).
 
     With ``repair``, what is missing is journaled. ``otherwise`` are further options as they were
@@ -39,8 +39,7 @@ class Asked:
     otherwise: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Audited:
+class Audited(Struct, frozen=True):
     """What came of it, app by app; ``held``: a bridge runs on the journal."""
 
     results: tuple[Result, ...]

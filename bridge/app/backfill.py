@@ -13,12 +13,14 @@ import shlex
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import chain, count
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bridge import settings
 from bridge.app.jobs import job_json
@@ -39,8 +41,7 @@ _AWAY: Final = 15.0
 """Seconds that a bridge may be away, for a reload or a restart, before nobody waits for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What to backfill: the window, apps by name or pattern, destinations by name (none: all).
 
     ``name`` is the job's, None for one made of the time. ``own_stream`` as in `Backfill`.
@@ -54,8 +55,7 @@ class Asked:
     own_stream: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class AppPlan:
+class AppPlan(Struct, frozen=True):
     """How much of an app's window is known to be journaled, and from where on all of it is."""
 
     name: str
@@ -63,8 +63,7 @@ class AppPlan:
     whole_from: Tick | None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What an order would come to. ``resumed``: the job is there already; ``held``: a bridge runs.
 
     ``destinations`` are those that the records are for. ``busy`` is the command that holds the
@@ -80,8 +79,7 @@ class Plan:
     busy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """A job at one moment; ``waiting`` are records that each of its destinations has still to take.
 
     ``held``: a bridge runs, or a command that works on it; ``busy`` is a command that holds the
@@ -107,8 +105,7 @@ class Sight:
         return self.job.state is BackfillState.DONE and not self.waiting
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How it ended for who waited; ``obstacles`` are empty where all is read and delivered.
 
     ``interrupted``: by Ctrl-C, which stops the job too.
@@ -119,8 +116,7 @@ class Ended:
     interrupted: bool = False
 
 
-@dataclass(slots=True)
-class Stop:
+class Stop(Struct):
     """Asks who waits to stop; with ``job``, the job too."""
 
     event: asyncio.Event = field(default_factory=asyncio.Event)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from bridge import settings
 from bridge.app.parts import World, account_of, destination_of
@@ -34,8 +36,7 @@ class Mark(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One thing that was tried.
 
     ``target`` is the config, the journal, the fal account, an app or a destination; ``mend`` says

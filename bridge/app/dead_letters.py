@@ -10,8 +10,9 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from bridge import proto, settings
 from bridge.destinations import plain
@@ -28,16 +29,14 @@ _FEW: Final = 64
 _PAGE: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The oldest dead letters, and how many there are in all."""
 
     letters: tuple[KeptLetter, ...]
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(Struct, frozen=True):
     """What an order to send letters again came to.
 
     ``held``: a bridge runs. Of such letters' destinations ``paused`` send nothing now and

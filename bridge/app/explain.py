@@ -9,8 +9,9 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from bridge import settings
 from bridge.app.parts import World, account_of
@@ -36,8 +37,7 @@ _UID: Final = re.compile(r"[0-9a-fA-F]{8,32}\Z")
 _UID_DIGITS: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(Struct, frozen=True):
     """One destination's answer: when, and why it was refused."""
 
     destination: str
@@ -46,8 +46,7 @@ class Fate:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Journaled:
+class Journaled(Struct, frozen=True):
     """Where in the journal an entry is; ``read`` is None where that is no longer known."""
 
     place: Found
@@ -55,8 +54,7 @@ class Journaled:
     fates: tuple[Fate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """One entry of one app. ``entry`` is known where the API was asked.
 
     Not ``journaled``: ``reason`` says why that can be.
@@ -69,8 +67,7 @@ class Explained:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainedGap:
+class ExplainedGap(Struct, frozen=True):
     """The record of a gap that was sent downstream among the entries."""
 
     uid: bytes
@@ -78,8 +75,7 @@ class ExplainedGap:
     fates: tuple[Fate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """Everything that was found, the newest first; ``searched`` are the apps the API was asked for.
 
     ``stopped`` are those where the search ended before its start: there was too much to read.
@@ -150,8 +146,7 @@ async def explain(
     )
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What searching came to so far."""
 
     entries: list[Explained] = field(default_factory=list)

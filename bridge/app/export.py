@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import httpx
+from msgspec import Struct
 
 from bridge import settings
 from bridge.clock import Clock
@@ -25,8 +25,7 @@ _SPANS_EVERY: Final = 5.0
 _REMIND_EVERY: Final = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """One kind of telemetry: its name for people, its path over HTTP, its method over gRPC."""
 
     name: str

@@ -6,9 +6,10 @@ Words of our own throughout: what a server said may quote a log line, and is tol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.model import Verdict
 
@@ -29,8 +30,7 @@ class Level(IntEnum):
     """Logs do not get through until it is mended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing to say: ``state`` in a word or two, a ``sentence``, and what to do about it."""
 
     level: Level
@@ -39,8 +39,7 @@ class Finding:
     mend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class App:
+class App(Struct, frozen=True):
     """An app at one moment; ``lag`` in seconds, None before its start is known."""
 
     name: str
@@ -52,8 +51,7 @@ class App:
     open_gaps: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """A destination at one moment; ``age`` of what waits longest, in seconds."""
 
     name: str
@@ -66,8 +64,7 @@ class Destination:
     dead_letters: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(Struct, frozen=True):
     """The journal at one moment, sizes in bytes; ``held_by`` is the destination furthest back.
 
     ``full``: somebody waits for room in it.

@@ -9,8 +9,9 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from msgspec import Struct
 
 from bridge import settings
 from bridge.admin import Health, View, Wanted
@@ -29,15 +30,14 @@ from bridge.telemetry.service import AdminListening, AdminMoved, InternalError
 from bridge.telemetry.spans import NO_TRACER, Tracer
 
 if TYPE_CHECKING:
-    from bridge.app.export import Exporter
+    from bridge.app.export import Exporter  # noqa: TC004 - heavy; a struct asks for no types
 
 _RESTART_AFTER: Final = 15.0
 _LAST_EXPORT: Final = 1.0
 """Seconds that the export at the end may take: container runtimes do not wait for long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overseen:
+class Overseen(Struct, frozen=True):
     """What a bridge is built with so that it can be looked after."""
 
     emit: Emit

@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, fields, replace
 from random import Random
 from typing import IO, Final
 
 import httpx
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from bridge import __version__, settings
 from bridge.app.backfills import Backfills, Engage, Room
@@ -56,8 +57,7 @@ IN_FLIGHT: Final = 4
 """Requests on their way to one destination at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """What the bridge touches besides its settings; tests put their own in place.
 
     Transports stand in for the network, ``open_journal`` for the file. ``recent`` is where the last
@@ -395,7 +395,7 @@ def _syslog(one: settings.Syslog) -> Destination:
     from bridge.destinations.rfc5424 import Layout  # noqa: PLC0415 - see above
     from bridge.destinations.syslog import Syslog  # noqa: PLC0415 - see above
 
-    layout = {field.name for field in fields(Layout)} & one.model_fields_set
+    layout = set(Layout.__struct_fields__) & one.model_fields_set
     return Syslog(
         one.name,
         one.endpoint,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from bridge.app.history import History
 from bridge.app.recent import Recent
@@ -20,8 +21,7 @@ _LONGEST: Final = 1_000
 Of: TypeAlias = Literal["app", "destination"]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """The sentence of an event, and when it was told."""
 
     at: Tick

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bridge import settings
 from bridge.clock import Clock
@@ -13,8 +13,7 @@ from bridge.model import SECOND, Json, Tick
 from bridge.timestamps import format_tick
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """Every app that the journal knows, at the moment ``now``; ``held``: a bridge runs on it.
 
     ``configured`` are the apps that the settings have now.
@@ -30,8 +29,7 @@ class Listing:
         return max(0, self.now - tick) / SECOND
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a rewind makes the next run read again: ``[floor, ceiling)`` of an app.
 
     ``known`` entries of it are in the ledger and not sent again. What was delivered from below

@@ -11,9 +11,10 @@ import gzip
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from secrets import token_hex
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.admin import Wanted
 from bridge.destinations.plain import SERVICE, mapping, plain, severity_of, time_of
@@ -34,8 +35,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _TO_MILLISECONDS: Final = len("YYYY-MM-DDTHH:MM:SS.fff")
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(Struct, frozen=True):
     """A batch of an app whose first record has this number."""
 
     app: str | None
@@ -47,8 +47,7 @@ class _Kept:
         return self.first + self.batch.records
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The kept batches at one moment; may be searched in any thread."""
 
     run: str

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from bridge import settings
 from bridge.app.parts import World
@@ -69,8 +71,7 @@ def concerns_all(error: BridgeError) -> bool:
     return unanswered or error.status == HTTPStatus.UNAUTHORIZED
 
 
-@dataclass(frozen=True, slots=True)
-class Glimpse:
+class Glimpse(Struct, frozen=True):
     """Enough of an entry to recognise it: time, level and the start of its message."""
 
     time: str | None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from bridge.model import Entry, Filter, Query, Tick
 from bridge.source.audit import PATIENCE, read_again

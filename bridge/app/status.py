@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bridge import settings
 from bridge.app.jobs import job_json
@@ -13,8 +13,7 @@ from bridge.model import SECOND, Backfill, Json, Tick
 from bridge.timestamps import format_tick
 
 
-@dataclass(frozen=True, slots=True)
-class AppStatus:
+class AppStatus(Struct, frozen=True):
     """One app: where it stands, what came late, what cannot be proved."""
 
     standing: AppStanding
@@ -22,8 +21,7 @@ class AppStatus:
     gaps: tuple[OpenGap, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """The journal at the moment ``now``; ``held``: a bridge runs on it.
 
     ``configured`` are the destinations that the settings have now.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from bridge import settings
 from bridge.app.parts import World, account_of
@@ -27,8 +28,7 @@ from bridge.timestamps import format_tick
 _PATIENCE: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What to show: of these apps (none are all), from ``since`` on.
 
     ``min_severity`` is the least severity number; what has none is shown. ``grep`` is looked for in
@@ -42,8 +42,7 @@ class Asked:
     follow: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One entry to show, with the name of its app."""
 
     app: str
@@ -55,8 +54,7 @@ class Line:
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Unproved:
+class Unproved(Struct, frozen=True):
     """A stretch that may hold more than is shown."""
 
     app: str
@@ -86,8 +84,7 @@ async def tail(config: settings.Settings, world: World, asked: Asked, show: Show
         await asyncio.gather(*tasks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Following:
+class _Following(Struct, frozen=True):
     """What following any of the apps takes."""
 
     config: settings.Settings

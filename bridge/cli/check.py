@@ -66,7 +66,8 @@ def check(
 
 async def _tried(config: Settings, names: list[str], *, send: bool) -> list[Row]:
     import sys  # noqa: PLC0415 - keeps --help quick
-    from dataclasses import replace  # noqa: PLC0415
+
+    from msgspec.structs import replace  # noqa: PLC0415
 
     from bridge.app import check as work  # noqa: PLC0415
     from bridge.app.parts import real_world  # noqa: PLC0415

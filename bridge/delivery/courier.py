@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from random import Random
 from typing import Final
+
+from msgspec.structs import replace
 
 from bridge.clock import Clock
 from bridge.delivery.gate import Gate, NothingToSend, Sending

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.clock import Clock
 from bridge.delivery.courier import Courier
@@ -36,8 +37,7 @@ _HELD: Final = 4
 may be in flight."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarding:
+class Forwarding(Struct, frozen=True):
     """A forwarder at one moment.
 
     ``cursor`` is the stored one. ``delivered`` and ``dead_lettered`` count records since this

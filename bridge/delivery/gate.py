@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.clock import Clock
 from bridge.delivery.rejections import REFUSALS, Answer
@@ -36,8 +37,7 @@ _HICCUP: Final = 5.0
 """A first failure is worth a line only if the next try is at least this many seconds away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """Why a destination is not sent to freely: RETRY or BLOCKED, the last reason, since when."""
 
     verdict: Verdict
@@ -49,8 +49,7 @@ class NothingToSend(Exception):
     """Raised by `Sending.send` when nothing is left of a request; `Gate.through` lets it pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(Struct, frozen=True):
     """A request on its way: ``send`` sends it once, ``since`` is `Answer.since` as known so far.
 
     A ``suspect`` was refused and has stood aside; ``doubted`` if that was in contrast to others. Of
@@ -77,8 +76,7 @@ class Sending:
         return _FAULTS_OF_A_PIECE if self.piece else _FAULTS
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(Struct, frozen=True):
     """A send that came to an end: its number, and the newest accepted one when it began."""
 
     outcome: Outcome

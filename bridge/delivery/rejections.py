@@ -10,9 +10,10 @@ another one that was sent after that, and then refused it again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.model import Outcome, Verdict
 
@@ -20,8 +21,7 @@ REFUSALS: Final = frozenset({Verdict.REJECTED, Verdict.TOO_LARGE})
 """A request's own verdicts: whatever else is sent may fare better."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What sending a request came to, and what else is known of the destination by then.
 
     A destination's sends are numbered. ``since`` is the newest of them when a request with these

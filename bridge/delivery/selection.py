@@ -8,11 +8,13 @@ and are looked at for their age before every try to send them, since they age wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from itertools import count
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge import proto
 from bridge.delivery.split import Piece
@@ -47,16 +49,14 @@ class TooOld(StrEnum):
     """It is sent as it is, and counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """What a destination takes of some batches, and how many records it leaves out."""
 
     parts: tuple[Batch, ...]
     skipped: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
+class Fresh(Struct, frozen=True):
     """What is to be sent of a piece now.
 
     ``piece`` is None where nothing is left of it; ``dead`` are its records that are not sent, and

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.model import Batch, DeadLetter, Encoded, Outcome, Tick
 from bridge.payload import Request, halves, singles
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A request or a part of one; ``seq`` is its batch, the first of them if it joins several."""
 
     request: Request

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from bridge.delivery.rejections import Answer
 from bridge.delivery.retry import Backoff, doubling
@@ -18,8 +19,7 @@ _SPARE: Final = 16
 """So many records at most are kept to the end, to be accepted after all that is refused."""
 
 
-@dataclass(slots=True)
-class Budget:
+class Budget(Struct):
     """The requests that one batch, or one joined request above its batches, may cost.
 
     Used up, it is renewed after a wait: of 1 s where the destination has accepted something
@@ -48,8 +48,7 @@ class Budget:
         return wait
 
 
-@dataclass(frozen=True, slots=True)
-class Suspicion:
+class Suspicion(Struct, frozen=True):
     """A piece that stands aside, until it is ``due`` on the monotonic clock or others are accepted.
 
     While none are, a lone record is left until ``lonely`` at least. ``until`` is `Answer.until` of
@@ -64,8 +63,7 @@ class Suspicion:
     refused: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Refused:
+class Refused(Struct, eq=False):
     """A refused piece of which ``left`` parts have not been accepted."""
 
     left: int
@@ -76,8 +74,7 @@ class Refused:
         return not self.left
 
 
-@dataclass(slots=True, eq=False)
-class Trial:
+class Trial(Struct, eq=False):
     """A piece to be sent. ``since`` is the newest send when it was last refused, in whole or alone.
 
     None before the first refusal. ``place`` counts the request's records before it. ``failing``:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from typing import Final, Literal, cast
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.destinations.link import Link, connected
 from bridge.destinations.otlp_answer import NOT_REACHED, excerpt, one_line
@@ -24,8 +26,7 @@ _SETTLE: Final = 0.5
 _EXAMPLE: Final = "such as tcp://logs.example.com:514 or relp://localhost:2514"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """A syslog receiver's address; ``url`` is how it is shown."""
 
     scheme: Scheme

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import grpc
 from grpc import aio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge import __version__
 from bridge.destinations.masking import Mask
@@ -50,8 +51,7 @@ _OPTIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Where a channel leads: gRPC's ``target``, whether by TLS, and the URL as it is shown."""
 
     target: str

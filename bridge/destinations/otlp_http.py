@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from ssl import SSLContext
 from typing import Final, Literal, TypeAlias, cast
 
 import httpx
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bridge import __version__
 from bridge.coding import UndecodableError, decoded
@@ -41,8 +42,7 @@ _TYPES: Final[dict[Protocol, str]] = {
 _NO_ACCEPTANCE: Final = 300
 
 
-@dataclass(slots=True)
-class _Received:
+class _Received(Struct):
     """What came of an answer so far; nothing before its status."""
 
     status: int = 0

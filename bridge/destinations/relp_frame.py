@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 LAST_NUMBER: Final = 999_999_999
 HINT: Final = 0
@@ -25,8 +26,7 @@ class NotRelp(Exception):
     """What came is not RELP."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One frame."""
 
     number: int
@@ -39,8 +39,7 @@ class Frame:
         return b"%s %s\n" % (head, self.data) if self.data else head + b"\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What an ``rsp`` says; ``more`` are the offers of an answer to ``open``."""
 
     code: int

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from itertools import groupby
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from bridge import proto
 from bridge.destinations.plain import UID, mapping, plain, time_of
@@ -81,8 +82,7 @@ _CUT_MARK: Final = "… [cut: {} bytes left out]"
 _CUT_MARK_ROOM: Final = len(_CUT_MARK.format(10**10).encode())
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """What goes where in a message.
 
     ``hostname``, ``app_name``, ``proc_id`` and ``msg_id`` each name attributes, of the record or
@@ -169,8 +169,7 @@ def severity(number: int) -> int:
     return next((severity for floor, severity in _SEVERITIES if number >= floor), 6)
 
 
-@dataclass(frozen=True, slots=True)
-class _Param:
+class _Param(Struct, frozen=True):
     """An attribute on its way into structured data; ``whole`` is all of it, as it is sent."""
 
     name: bytes
@@ -178,8 +177,7 @@ class _Param:
     whole: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Attributes:
+class _Attributes(Struct, frozen=True):
     """Attributes by key, and those of them that go into structured data."""
 
     values: dict[str, Json]

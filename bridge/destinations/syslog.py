@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from bridge.destinations.datagram import LARGEST, Datagrams
 from bridge.destinations.endpoint import Dialer, Failed, parse_endpoint

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+from msgspec import Struct
 
 from bridge.errors import ConfigError, causes
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Struct, frozen=True):
     """How to trust a backend and be trusted by it; the default is the system's usual way."""
 
     ca_file: Path | None = None
@@ -127,8 +126,7 @@ class Renewable:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Pem:
+class Pem(Struct, frozen=True):
     """The same as bytes, for libraries with a TLS of their own: PEM text, None for nothing."""
 
     ca: bytes

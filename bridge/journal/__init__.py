@@ -31,9 +31,10 @@ The promise, in words:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from bridge.model import (
     Anchor,
@@ -60,8 +61,7 @@ class Start(StrEnum):
     """Behind the newest batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(Struct, frozen=True):
     """What a person asked of one destination, from outside the running process.
 
     ``paused``: send nothing. ``replay``: dead letters to send again, the oldest first.
@@ -71,8 +71,7 @@ class Wishes:
     replay: tuple[DeadLetter, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(Struct, frozen=True):
     """What one destination has still to deliver, and its dead letters.
 
     ``bytes`` are those of the batches, compressed; ``dead_letter_bytes`` count towards the bound of
@@ -90,8 +89,7 @@ class Backlog:
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(Struct, frozen=True):
     """The journal at one moment: live batch bytes, dead letters, the state of each destination.
 
     ``backlogs`` are those of the destinations in use. ``unused`` are the others, which hold their

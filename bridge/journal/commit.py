@@ -14,9 +14,10 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from bridge.errors import JournalError
 from bridge.journal.worker import Worker
@@ -31,8 +32,7 @@ _AT_ONCE: Final = 8
 """Operations after which the event loop has a turn, the lock of the file being held."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """An operation that raised and was undone, in place of its result."""
 
     error: BaseException

@@ -9,10 +9,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Self
+
+from msgspec import Struct
 
 from bridge.journal import DROPPED, backfills, letters, opening, store, trouble
 from bridge.journal.lock import is_held, task_of
@@ -22,8 +23,7 @@ _FEW: Final = 16
 """How many fingerprints `Ledger.uids_with_prefix` shows: enough to say that it is ambiguous."""
 
 
-@dataclass(frozen=True, slots=True)
-class AppStanding:
+class AppStanding(Struct, frozen=True):
     """What the journal knows of an app, with the number of fingerprints and of open gaps."""
 
     record: AppRecord
@@ -31,8 +31,7 @@ class AppStanding:
     open_gaps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A journaled entry; ``seq`` 0: stored before the ledger kept batch numbers.
 
     `DROPPED` as ``seq``: dropped by rule. Not ``dated``: its tick is borrowed. ``audience``: by a
@@ -51,8 +50,7 @@ class Found:
         return self.seq == DROPPED
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRecord:
+class ReadRecord(Struct, frozen=True):
     """A walk that filled the batches from ``first_seq`` to ``last_seq`` with ``added`` entries."""
 
     read: Read
@@ -62,8 +60,7 @@ class ReadRecord:
     last_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationStanding:
+class DestinationStanding(Struct, frozen=True):
     """What a destination has still to deliver, ``bytes`` compressed, and its dead letters.
 
     ``in_use``: by the running bridge, else by the last one that ran.
@@ -80,8 +77,7 @@ class DestinationStanding:
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """A dead letter without its payload."""
 
     destination: str
@@ -90,8 +86,7 @@ class Refusal:
     refused_at: Tick
 
 
-@dataclass(frozen=True, slots=True)
-class RefusalReason:
+class RefusalReason(Struct, frozen=True):
     """A reason for which a destination refused records, how many it did, the newest one's time."""
 
     destination: str
@@ -100,8 +95,7 @@ class RefusalReason:
     newest: Tick
 
 
-@dataclass(frozen=True, slots=True)
-class KeptLetter:
+class KeptLetter(Struct, frozen=True):
     """A dead letter with its ``place`` in the order of coming, and what it counts for in bytes.
 
     ``replay``: a person wants it sent again.
@@ -113,8 +107,7 @@ class KeptLetter:
     replay: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lateness:
+class Lateness(Struct, frozen=True):
     """What sweeps found: how many entries, and how long after its time the latest came.
 
     ``median`` is the middle one of the medians of the reads, each counted by its entries.
@@ -125,8 +118,7 @@ class Lateness:
     median: Tick
 
 
-@dataclass(frozen=True, slots=True)
-class OpenGap:
+class OpenGap(Struct, frozen=True):
     """An open gap, when it was found, and the batch that its record went into."""
 
     gap: Gap
@@ -134,8 +126,7 @@ class OpenGap:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class GapRecord:
+class GapRecord(Struct, frozen=True):
     """A gap, open or closed, when it was found, and the batch that its record went into."""
 
     app: str

@@ -6,9 +6,11 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bridge.clock import Clock
 from bridge.errors import JournalError
@@ -32,16 +34,14 @@ from bridge.model import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(Struct, frozen=True):
     """Where a journaled entry lies in time, borrowed or not, and the batch it went into."""
 
     tick: Tick
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True):
     """A read that filled batches; ``late_by`` is how late the latest and the median find was."""
 
     app: str
@@ -53,8 +53,7 @@ class Noted:
     late_by: tuple[Tick | None, Tick | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(Struct, frozen=True):
     """A destination passed the batches after ``after``, up to and including ``cursor``."""
 
     destination: str
@@ -63,8 +62,7 @@ class Acknowledged:
     at: Tick
 
 
-@dataclass(frozen=True, slots=True)
-class KeptGap:
+class KeptGap(Struct, frozen=True):
     """A gap with the batch of its record."""
 
     gap: Gap
@@ -77,8 +75,7 @@ Backfilled: TypeAlias = tuple[str, str, rules.Key]
 """An app, the audience of one or none, and an entry's key; kept with the job that brought it."""
 
 
-@dataclass(slots=True)
-class Contents:
+class Contents(Struct):
     """What a disk would hold; readable by tests."""
 
     apps: dict[str, AppRecord] = field(default_factory=dict)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from statistics import median_high
 from typing import Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.errors import BackfillStopped, DeadLettersFull, JournalError, JournalFull
 from bridge.journal import DROPPED
@@ -53,8 +55,7 @@ passed anything, however many entries that were.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class GapChanges:
+class GapChanges(Struct, frozen=True):
     """What an append does to the gaps: ``new`` ones get a record, ``raised`` ones only a row.
 
     ``raised`` are known ones with more entries than before, or found open again.
@@ -68,8 +69,7 @@ class GapChanges:
         return bool(self.new or self.raised or self.closed)
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """The destination that is furthest behind, and so keeps the oldest batches."""
 
     destination: str

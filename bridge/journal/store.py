@@ -13,8 +13,9 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from bridge.journal import DROPPED, Backlog, Start, Stats, fingerprints, gaps, letters, rules
 from bridge.model import (

@@ -7,7 +7,6 @@ as well as a header does.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import fields
 from itertools import chain
 from typing import Final
 
@@ -15,7 +14,7 @@ from bridge.model import Filter
 from bridge.settings.section import Section
 from bridge.settings.sections import App, Destination, Settings
 
-_FILTERS: Final = frozenset(field.name for field in fields(Filter)) - {"app_id"}
+_FILTERS: Final = frozenset(Filter.__struct_fields__) - {"app_id"}
 _LISTS: Final = ("apps", "destinations")
 
 

@@ -8,10 +8,10 @@ the settings' own types do the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import yaml
+from msgspec import Struct, field
 
 from bridge.errors import ConfigError
 from bridge.model import Json
@@ -31,16 +31,14 @@ _MOST_VALUES: Final = 100_000
 """Values of a document with its aliases written out; a few lines can stand for billions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Something wrong with one value: the way to it, and one sentence about it."""
 
     path: Place
     text: str
 
 
-@dataclass(slots=True)
-class Document:
+class Document(Struct):
     """A file's data, the line of each value (from 1), and what is wrong with its form."""
 
     data: Json = None

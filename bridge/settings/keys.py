@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from bridge.errors import ConfigError
 
@@ -21,15 +22,17 @@ class KeySource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FixedKey:
+class FixedKey(Struct, frozen=True):
     """A key that was given in the settings."""
 
-    key: str = field(repr=False)
+    key: str
 
     def __call__(self) -> str:
         """See `KeySource.__call__`."""
         return self.key
+
+    def __repr__(self) -> str:
+        return "FixedKey()"
 
 
 class FileKey:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct, field
 from pydantic import ValidationError
 
 from bridge.errors import ConfigError
@@ -26,8 +26,7 @@ _STATE_FOLDER: Final = "fal-log-bridge"
 _JOURNAL: Final = "journal.sqlite"
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     """The settings on their way: data without types, where it came from, what is wrong so far."""
 
     data: dict[str, Json] = field(default_factory=dict)

@@ -10,9 +10,9 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
+from msgspec import Struct, field
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -46,8 +46,7 @@ _SENTENCES: Final = {
 }
 
 
-@dataclass(slots=True)
-class Origins:
+class Origins(Struct):
     """Where the values came from: the file's lines, variables, filled-in placeholders."""
 
     file: str = ""

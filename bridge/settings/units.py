@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeAlias
 
+from msgspec import Struct
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 from bridge.model import SECOND, Tick
@@ -102,8 +102,7 @@ def format_size(count: int) -> str:
     return min(exact, key=len)
 
 
-@dataclass(frozen=True, slots=True)
-class StartBack:
+class StartBack(Struct, frozen=True):
     """A first start so many seconds before now; zero is now."""
 
     seconds: float
@@ -116,8 +115,7 @@ class StartBack:
         return format_duration(self.seconds) if self.seconds else "now"
 
 
-@dataclass(frozen=True, slots=True)
-class StartAt:
+class StartAt(Struct, frozen=True):
     """A first start at a moment."""
 
     tick: Tick

@@ -8,11 +8,12 @@ depends on its seed, start, rate and apps alone, and never on how or how often i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from random import Random
 from typing import Any, Final
+
+from msgspec import Struct
 
 from bridge.model import SECOND, Tick
 from bridge.simulator.store import Written
@@ -28,8 +29,7 @@ _HOUSE: Final = 8
 """One chapter in so many that a worker tells by itself snaps lines to whole seconds."""
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(Struct, frozen=True):
     """An account that begins to write at ``start`` and writes ``rate`` entries a second.
 
     A share ``late`` of the entries is shown only after a delay of ``late_by`` seconds (the least
@@ -73,8 +73,7 @@ def crowd(account: Account, tick: Tick, size: int) -> tuple[Written, ...]:
     return tuple(_written(line, tick, worker, tick) for _ in range(size))
 
 
-@dataclass(frozen=True, slots=True)
-class _Worker:
+class _Worker(Struct, frozen=True):
     """Who speaks; ``labels`` are those that all its entries share."""
 
     app: str

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bridge.clock import Clock
 from bridge.model import SECOND, Tick
@@ -59,8 +61,7 @@ _ALWAYS: Final[dict[Trait, Fault]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What to simulate: ``rate`` in entries a second, ``history`` in seconds before the start.
 
     So many seconds after the start, at ``trouble_after``, stand the crowd and the poisoned second.
@@ -79,8 +80,7 @@ class Plan:
     trouble_after: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """So far: entries written, requests answered by status, requests that a fault struck."""
 
     written: int

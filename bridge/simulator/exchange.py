@@ -7,9 +7,11 @@ An `Answer` also says how the connection behaves, so that `server` can do it on 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.model import Json
 
@@ -21,8 +23,7 @@ class Drop(Enum):
     AFTER = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One HTTP request. ``query`` keeps order and repeats; header names are lower case."""
 
     method: str
@@ -45,8 +46,7 @@ class Request:
         return replace(self, query=(*others, (name, value)))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """One HTTP answer and how it travels.
 
     ``delay`` is how many seconds pass before its first byte; ``drop`` ends the connection instead

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from random import Random
 from typing import Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.clock import Clock
 from bridge.model import MILLISECOND, SECOND, Json, Tick
@@ -33,8 +35,7 @@ class Fault(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """Any other answer: a status with any body and headers.
 
     With ``handled`` the healthy core took the request first, so only the answer is lost.
@@ -57,8 +58,7 @@ INTERNAL_ERROR: Final = Reply(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """The connection ends without an answer, before or after the request was handled."""
 
     when: Drop = Drop.BEFORE
@@ -70,8 +70,7 @@ class Dropped:
         return replace(core.answer(request), drop=self.when)
 
 
-@dataclass(frozen=True, slots=True)
-class Truncated:
+class Truncated(Struct, frozen=True):
     """The connection breaks in the middle of the body, after a share of it."""
 
     share: float = 0.5
@@ -82,8 +81,7 @@ class Truncated:
         return replace(answer, cut=int(len(answer.body) * self.share))
 
 
-@dataclass(frozen=True, slots=True)
-class Shortened:
+class Shortened(Struct, frozen=True):
     """A whole HTTP answer whose body stops after a share of it, less one byte at the least."""
 
     share: float = 0.5
@@ -97,8 +95,7 @@ class Shortened:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Slow:
+class Slow(Struct, frozen=True):
     """The answer takes so many seconds more.
 
     What it holds is from before the wait; its ``Date`` is from after, as real servers stamp it
@@ -113,8 +110,7 @@ class Slow:
         return replace(answer, delay=answer.delay + self.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class DateOff:
+class DateOff(Struct, frozen=True):
     """The server's clock is wrong by so many ticks, as its ``Date`` shows."""
 
     by: Tick
@@ -124,8 +120,7 @@ class DateOff:
         return _dated(core.answer(request), self.by)
 
 
-@dataclass(frozen=True, slots=True)
-class DateMissing:
+class DateMissing(Struct, frozen=True):
     """The answer has no ``Date``: a proxy took it away, or the server has no clock."""
 
     def apply(self, core: Core, request: Request) -> Answer:
@@ -135,8 +130,7 @@ class DateMissing:
         return replace(answer, headers=kept)
 
 
-@dataclass(frozen=True, slots=True)
-class Poisoned:
+class Poisoned(Struct, frozen=True):
     """The server fails whenever ``[start, end)`` is within the bounds asked for; else it works.
 
     With ``app`` only for requests about that app.
@@ -162,8 +156,7 @@ class Poisoned:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class BoundsCut:
+class BoundsCut(Struct, frozen=True):
     """The server cuts ``since`` and ``until`` down to a coarser step, a millisecond by default."""
 
     step: Tick = MILLISECOND
@@ -173,8 +166,7 @@ class BoundsCut:
         return core.answer(_with_bounds(request, lambda tick, _: tick - tick % self.step))
 
 
-@dataclass(frozen=True, slots=True)
-class BoundsIgnored:
+class BoundsIgnored(Struct, frozen=True):
     """The server reaches outside the bounds by so many ticks on both sides: a broken contract."""
 
     reach: Tick = 3_600 * SECOND
@@ -186,8 +178,7 @@ class BoundsIgnored:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LimitIgnored:
+class LimitIgnored(Struct, frozen=True):
     """The server takes a limit of its own, whatever was asked."""
 
     instead: int = 1_000_000
@@ -197,8 +188,7 @@ class LimitIgnored:
         return core.answer(request.with_parameter("limit", str(self.instead)))
 
 
-@dataclass(frozen=True, slots=True)
-class OldestFirst:
+class OldestFirst(Struct, frozen=True):
     """The page comes in the wrong order: a broken contract."""
 
     def apply(self, core: Core, request: Request) -> Answer:
@@ -248,8 +238,7 @@ Schedule = Callable[[int, Request], Fault | None]
 """Names the fault of a request, by its number from 0; None leaves it to chance."""
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(Struct, frozen=True):
     """Which fault befalls which request.
 
     ``traits`` hold for every request, the first outermost. ``schedule`` is asked next. Otherwise
@@ -290,8 +279,7 @@ class Faulty:
         return core.answer(request)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wrapped:
+class _Wrapped(Struct, frozen=True):
     core: Core
     fault: Fault
 
@@ -304,8 +292,7 @@ def script(*faults: Fault | None) -> Schedule:
     return lambda number, _: faults[number] if number < len(faults) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Spell:
+class Spell(Struct, frozen=True):
     """A fault that strikes every request in ``[start, end)`` ticks of the clock."""
 
     start: Tick
@@ -318,8 +305,7 @@ def spells(clock: Clock, plan: Sequence[Spell]) -> Schedule:
     return lambda _, __: _covering(plan, clock.now())
 
 
-@dataclass(frozen=True, slots=True)
-class During:
+class During(Struct, frozen=True):
     """A trait for a time, beside which other faults strike; see `spells`."""
 
     clock: Clock

@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Final
 from urllib.parse import urlencode
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.clock import Clock
 from bridge.model import SECOND, Json, Tick
@@ -35,8 +37,7 @@ class TracebackPlace(StrEnum):
     MESSAGE = "message"
 
 
-@dataclass(frozen=True, slots=True)
-class LogsApiConfig:
+class LogsApiConfig(Struct, frozen=True):
     """How the API behaves where the document leaves it open.
 
     ``cap`` silently lowers every limit, ``max_limit`` refuses a larger one with 422. ``recent`` is

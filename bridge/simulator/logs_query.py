@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from bridge.model import Json, Tick
 from bridge.simulator.exchange import Answer, Request, refusal
@@ -48,8 +49,7 @@ class BodyForm(StrEnum):
     BOTH = "both"
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """What one request asks for. Bounds are exclusive; an absent one is None."""
 
     limit: int

@@ -10,11 +10,11 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from google.protobuf.message import DecodeError
+from msgspec import Struct
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsPartialSuccess,
     ExportLogsServiceResponse,
@@ -51,8 +51,7 @@ class Refusals(Enum):
     """400 although the others are kept (Loki)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """One accepted log record and the resource it stands under."""
 
     uid: str
@@ -63,8 +62,7 @@ class Received:
     resource: Resource
 
 
-@dataclass(frozen=True, slots=True)
-class BackendConfig:
+class BackendConfig(Struct, frozen=True):
     """How the receiver behaves.
 
     ``max_bytes`` answers 413 to a larger request, counted before compression. ``refuse`` gives a

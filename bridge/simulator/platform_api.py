@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.clock import Clock
 from bridge.model import MILLISECOND, SECOND, Json, Tick
@@ -28,8 +30,7 @@ PATH: Final = "/v1/serverless/logs/history"
 _DEFAULT_START: Final[Tick] = 24 * 3600 * SECOND
 
 
-@dataclass(frozen=True, slots=True)
-class PlatformConfig:
+class PlatformConfig(Struct, frozen=True):
     """How this dialect behaves where the document leaves it open.
 
     ``step`` is what bounds and the shown timestamps are cut down to, in ticks.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from bridge.model import Json, Tick
 from bridge.simulator.exchange import Request
@@ -31,8 +32,7 @@ class Refused(Exception):
     """The request is not accepted; the text says which parameter and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """One label filter of the body."""
 
     key: str
@@ -46,8 +46,7 @@ class Condition:
         return (value in self.values) is not self.negated
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What one request asks for; ``apps`` empty means all, an absent bound is None."""
 
     selection: Selection

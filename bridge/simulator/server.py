@@ -10,10 +10,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
 import uvicorn
+from msgspec import Struct, field
 from starlette.requests import Request as HttpRequest
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -25,8 +25,7 @@ LOOPBACK: Final = "127.0.0.1"
 _TRANSPORT: Final = "transport"
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(Struct, frozen=True):
     """The ASGI application over a core; once ``closing`` is set no answer is waited for."""
 
     core: Core

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from bridge.model import Json, Tick
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Struct, frozen=True, dict=True):
     """One entry as an app wrote it.
 
     ``raw`` is the JSON value the API shows, normally an object; ``tick`` is where it stands in
@@ -37,8 +37,7 @@ class Written:
         return app if isinstance(app, str) else None
 
 
-@dataclass(slots=True)
-class _Shelf:
+class _Shelf(Struct):
     """Entries in order of (tick, order of writing); both lists run in step."""
 
     ticks: list[Tick] = field(default_factory=list)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 
 class Pace(Enum):
@@ -21,16 +22,14 @@ class Pace(Enum):
     """On the same microsecond."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """The request that a line belongs to."""
 
     request_id: str
     endpoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line of a story, before it has a time and a worker."""
 
     message: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, OrderedDict
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from bridge.model import Tick
 from bridge.simulator.otlp_backend import Received
@@ -28,8 +29,7 @@ class Identity(NamedTuple):
     service: str
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The tally at one moment.
 
     ``written`` counts the entries that the API shows by now; ``hidden`` those it does not show

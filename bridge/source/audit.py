@@ -15,9 +15,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from bridge.errors import ApiUnavailable, JournalError
 from bridge.journal import DROPPED
@@ -85,8 +86,7 @@ class Backwards:
         self._width = max(MILLISECOND, min(quarter, fitting))
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """What the API shows of one slice; ``gaps`` are the crowds no page or partition shows whole."""
 
     read: Read
@@ -137,8 +137,7 @@ async def read_again(
                 raise
 
 
-@dataclass(slots=True)
-class Share:
+class Share(Struct):
     """What became of the journaled entries at one destination.
 
     ``lost`` left the journal unacknowledged; ``unknown`` were journaled before the destination was
@@ -167,8 +166,7 @@ class Share:
                 self.unknown += entries
 
 
-@dataclass(slots=True)
-class Result:
+class Result(Struct):
     """What the audit of one app came to.
 
     ``dropped_by_rule`` are known and were left out on purpose, in no batch; they are not among the
@@ -193,7 +191,7 @@ class Result:
     first_missing: list[Identified] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     error: str = ""
-    reached: Tick = field(init=False)
+    reached: Tick = 0
 
     def __post_init__(self) -> None:
         self.reached = self.ceiling

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from itertools import islice
 from random import Random
 from typing import Final, TypeAlias, cast
+
+from msgspec import Struct
 
 from bridge.clock import Clock
 from bridge.errors import ApiError
@@ -36,8 +37,7 @@ _LIKELY_BELOW: Final = 8
 _FARTHEST_BELOW: Final[Tick] = 60_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A slice that was read: its walk, whose ``gaps`` are what it could not prove.
 
     ``walk`` is None where the API fails for the slice; it is all gap then. ``began`` is the
@@ -50,15 +50,13 @@ class Piece:
     began: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
+class _Cut(Struct, frozen=True):
     """A slice to be read in smaller parts, because it is too dense or because it fails."""
 
     fails: bool
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(Struct):
     """A slice in line; ``suspect`` if it is part of one that failed for long.
 
     ``ahead`` if its reading began before all that come before it were stored.

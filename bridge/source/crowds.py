@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bridge.errors import ApiRefused
 from bridge.model import Entry, Filter
@@ -55,8 +57,7 @@ _ROUNDS: Final = 3
 Contents = Counter[bytes]
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(Struct):
     """What a read of a crowd, or of one cell of it, has shown; ``whole`` if all of the selection.
 
     That ``whole`` is as good as the values it was read by, and those are of ``keys``.

@@ -7,16 +7,16 @@ predicted wrongly are out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.model import MILLISECOND, SECOND, Tick
 from bridge.source.traits import STEPS
 from bridge.timestamps import ceil_to
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """A way to treat a bound: cut down to a step, and show what stands on it or not."""
 
     step: Tick
@@ -31,8 +31,7 @@ class Way:
 WAYS: Final = tuple(Way(step, inclusive) for step in STEPS for inclusive in (False, True))
 
 
-@dataclass(slots=True)
-class Side:
+class Side(Struct):
     """One bound under question: the ways that are left, and the questions asked."""
 
     name: str

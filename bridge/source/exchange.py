@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, cast
 
 import httpx
+from msgspec import Struct
 
 from bridge.coding import GZIP, UndecodableError, decoded
 from bridge.errors import (
@@ -40,8 +40,7 @@ _KEY: Final = re.compile(r"[^\s:\"']+:[^\s:\"']+")
 _ABOUT_PARAMETERS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """One HTTP answer, whole and decoded."""
 
     status: int

@@ -19,11 +19,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.clock import Clock
 
@@ -65,16 +67,18 @@ _PASSED_OVER: Final = 10
 """So many turns of others while it waits, and the patient have one."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Waiter:
-    """A request in line; those served longest ago come first, then those that came first."""
+class _Waiter(Struct, frozen=True, order=True):
+    """A request in line; those served longest ago come first, then those that came first.
+
+    A ``number`` is given once, so that no more is compared.
+    """
 
     served: int
     number: int
-    app: str = field(compare=False)
-    kind: Kind = field(compare=False)
-    troubled: bool = field(compare=False)
-    granted: asyncio.Future[None] = field(compare=False)
+    app: str
+    kind: Kind
+    troubled: bool
+    granted: asyncio.Future[None]
 
 
 class _Lines:

@@ -10,11 +10,11 @@ left out here. ``end`` is documented as exclusive, and as now where it is not gi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import httpx
 import msgspec
+from msgspec.structs import replace
 
 from bridge.errors import ApiLimitRefused
 from bridge.model import Filter, Page, Query

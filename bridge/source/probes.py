@@ -8,11 +8,12 @@ out by elimination (see `bridge.source.elimination`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from statistics import median
 from typing import Final
+
+from msgspec import Struct, field
 
 from bridge.clock import Clock
 from bridge.errors import ApiAnswerTooLarge, ApiError, ApiLimitRefused
@@ -46,8 +47,7 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(Struct, frozen=True):
     """What one probe found out.
 
     ``asked`` says in words what was asked, ``finding`` in a few what came of it, ``evidence`` in

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.clock import Clock
 from bridge.errors import JournalError, JournalFull
@@ -38,8 +39,7 @@ from bridge.telemetry.reading import ReadingPaused, ReadingResumed
 _WORTH_STORING: Final[Tick] = 60 * SECOND
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What storing a walk came to: how many entries it saw, and those of them that were new."""
 
     seen: int

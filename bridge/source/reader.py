@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass
 from random import Random
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.clock import Clock
 from bridge.errors import (
@@ -42,8 +43,7 @@ _SURELY_KEPT: Final[Tick] = 3600 * SECOND
 _MOST_DOUBTS: Final = 6
 
 
-@dataclass(slots=True)
-class Learned:
+class Learned(Struct):
     """What is known of the server by now, for all readers of an app.
 
     ``grain`` is how coarsely it cuts bounds, ``largest_page`` the largest page of late: what it

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.model import MILLISECOND, SECOND, Tick
 from bridge.source.walk import lower_limit
@@ -98,8 +99,7 @@ def slice_target(page: int) -> int:
     return max(1, int(_SHARE_OF_A_PAGE * page))
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """One piece of a backlog, ``[floor, ceiling)``."""
 
     floor: Tick

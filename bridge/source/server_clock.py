@@ -13,8 +13,9 @@ that was suspended makes the server leap too), while one back is followed at onc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.clock import Clock
 from bridge.model import SECOND, Tick
@@ -25,8 +26,7 @@ _AGREED_FOR: Final = 60.0
 _AGREED_BY: Final = 3
 
 
-@dataclass(slots=True)
-class _Leap:
+class _Leap(Struct):
     """A leap forward that answers speak of: the new offset, since when and by how many."""
 
     offset: Tick

@@ -12,8 +12,9 @@ age, four times as long, up to a day.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.model import SECOND, Tick
 
@@ -23,8 +24,7 @@ _SHORTEST_WAIT: Final[Tick] = SECOND
 _LONGEST_WAIT: Final[Tick] = 60 * SECOND
 
 
-@dataclass(frozen=True, slots=True)
-class Sweeps:
+class Sweeps(Struct, frozen=True):
     """The sweep cursors of one app: age in ticks to the tick below which it is served."""
 
     cursors: Mapping[Tick, Tick]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.clock import Clock
 from bridge.errors import ApiError, BridgeError, ConfigError, JournalError
@@ -73,8 +74,7 @@ _LOOKS_AWAY: Final = 4
 _MORE_OPINIONS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class AppSpec:
+class AppSpec(Struct, frozen=True):
     """What one app's tailer is told.
 
     ``stream`` and ``filters`` are canonical texts of what the position belongs to (see

@@ -8,9 +8,10 @@ nothing for granted anyway (`walk`). Nothing waits and nothing is asked here; fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from bridge.clock import Clock
 from bridge.model import MILLISECOND, SECOND, Filter, Page, Query, Tick
@@ -75,8 +76,7 @@ _MEANS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
+class _Before(Struct, frozen=True):
     """The page before in the same walk: its size, the limit asked, its oldest tick."""
 
     size: int

@@ -29,10 +29,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from operator import attrgetter
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.errors import ApiContractBroken, ApiUnavailable
 from bridge.model import MILLISECOND, SECOND, Anchor, Entry, Identified, Page, Tick
@@ -50,8 +52,7 @@ _LATE_AT_MOST: Final = 3
 _LEADING_DIGITS_OF_CAPS: Final = ("1", "15", "2", "25", "5")
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What the next request asks: exclusive ticks and a limit."""
 
     since: Tick
@@ -59,8 +60,7 @@ class Bounds:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Crowd:
+class Crowd(Struct, frozen=True):
     """A stretch ``[floor, ceiling)`` that holds more entries than any page shows.
 
     One tick; or, of a server that cuts its bounds, from the cut up to a tick.

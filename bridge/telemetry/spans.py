@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 Value: TypeAlias = str | int
 Note: TypeAlias = Callable[[str, Value], None]
 """Adds an attribute, by its short name, to the span that is under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpanKind:
+class SpanKind(Struct, frozen=True):
     """One kind of span. ``attributes`` are given without their prefix; ``client`` if it asks."""
 
     name: str

@@ -7,12 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.audited import KEY, NOON, Scene
 from support.commands import config_of, world_of
 from support.journal import Disk, copy_as_killed

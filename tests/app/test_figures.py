@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import httpx
+from msgspec.structs import replace
 from support.scraped import Scraped, scrape
 from support.simulation import traffic
 from support.simulation.plan import KEY, BackendPlan, Life, Plan, Setup
@@ -94,7 +94,7 @@ def planned(entries: list[Written], life: Life, **changes: object) -> Plan:
         latency=0.05,
         lives=(life,),
     )
-    return replace(plan, **changes)  # type: ignore[arg-type]
+    return replace(plan, **changes)
 
 
 def lived(plan: Plan, folder: Path) -> Overseen:

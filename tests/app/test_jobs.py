@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from bridge.app.jobs import job_json
@@ -14,9 +13,9 @@ SAID = "answered 500: cannot render entry: password=HUNTER2"
 
 def job() -> Backfill:
     """A job that fal's API holds up."""
-    app: dict[str, Any] = {field.name: 0 for field in fields(BackfillApp)}
+    app: dict[str, Any] = dict.fromkeys(BackfillApp.__struct_fields__, 0)
     app |= {"name": "app", "position": NOON, "note": SAID}
-    whole: dict[str, Any] = {field.name: 0 for field in fields(Backfill)}
+    whole: dict[str, Any] = dict.fromkeys(Backfill.__struct_fields__, 0)
     whole |= {"name": "job", "state": BackfillState.ACTIVE, "floor": NOON, "ceiling": NOON + SECOND}
     whole |= {"audience": (), "own_stream": True, "created_at": NOON, "finished_at": None}
     return Backfill(**whole | {"apps": (BackfillApp(**app),)})

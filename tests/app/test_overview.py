@@ -6,11 +6,11 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.service import Simulated
 from support.virtual import VirtualLoop, run_virtually
 

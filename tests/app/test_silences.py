@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.scraped import scrape
 from support.service import NOON, Simulated
 from support.virtual import VirtualLoop, run_virtually

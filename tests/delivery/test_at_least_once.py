@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
@@ -23,6 +22,8 @@ from delivery.fakes import (
 from delivery.virtual import clock, loop, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.delivery.forwarder import Forwarder
 from bridge.delivery.rejections import REFUSALS
@@ -43,8 +44,7 @@ ANSWERS = st.one_of(
 FAILURES = st.lists(st.sampled_from(["", "", "slow", "before", "after"]), max_size=20)
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """One story: what is delivered, how the backend and the journal behave, when it crashes."""
 
     batches: Sequence[int]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -24,6 +23,7 @@ from delivery.fakes import (
 )
 from delivery.rig import Rig, play
 from delivery.virtual import NOON, clock, run
+from msgspec.structs import replace
 
 from bridge.delivery.forwarder import Forwarder
 from bridge.delivery.gate import Trouble

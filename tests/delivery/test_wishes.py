@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import replace
 
 import pytest
 from delivery.fakes import (
@@ -21,6 +20,7 @@ from delivery.fakes import (
 )
 from delivery.rig import Rig, play
 from delivery.virtual import run
+from msgspec.structs import replace
 
 from bridge.model import DeadLetter, Outcome, Verdict
 from bridge.payload import Request, singles

@@ -6,10 +6,10 @@ import base64
 import gzip
 import json
 import sys
-from dataclasses import replace
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
+from msgspec.structs import replace
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from bridge.simulator.exchange import Request

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from destinations.requests import joined, request
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.relp_receiver import OPENED, Receiver, Reply, receiving
 from support.syslog_parser import parse
 

@@ -10,12 +10,12 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from destinations.loopback import OK, read_request, serving
 from destinations.requests import request
+from msgspec.structs import replace
 
 from bridge.destinations.otlp_http import OtlpHttp
 from bridge.destinations.tls import Renewable, Tls, context, context_for

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.journal import encode_one_each, encode_plainly, item, walk
 
 from bridge.errors import BackfillStopped, DeadLettersFull, JournalError, JournalFull

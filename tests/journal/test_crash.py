@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.journal import Disk, copy_as_killed, encode_plainly, item, walk
 from support.virtual import Crash
 

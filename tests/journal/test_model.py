@@ -12,7 +12,6 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import astuple, replace
 from support.journal import Disk, copy_as_killed, encode_one_each, encode_plainly, item, walk
 from support.virtual import Crash
 

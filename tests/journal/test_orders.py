@@ -8,11 +8,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.journal import Disk, copy_as_killed, item, walk
 from support.virtual import Crash
 

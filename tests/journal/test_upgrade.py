@@ -6,12 +6,12 @@ import asyncio
 import re
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.journal import Disk, copy_as_killed, item, walk
 
 from bridge.errors import JournalUnusable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -150,7 +149,7 @@ def test_defaults_of_syslog(loaded: Loaded, endpoint: str) -> None:
         *(endpoint, "octet-counting", 128, 10, ()),
     )
     layout = Layout()
-    for key in (field.name for field in fields(Layout) if field.name != "line_breaks"):
+    for key in (name for name in Layout.__struct_fields__ if name != "line_breaks"):
         assert getattr(out, key) == getattr(layout, key), key
 
 

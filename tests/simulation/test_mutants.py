@@ -7,10 +7,10 @@ that the simulation no longer tries what it guards against.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.simulation.draw import plan
 from support.simulation.plan import Plan
 from support.simulation.universe import simulate

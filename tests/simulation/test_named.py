@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.simulation import traffic
 from support.simulation.claims import tells_of_a_gap
 from support.simulation.plan import HOUR, KEY, BackendPlan, Change, Life, Outage, Plan, Setup

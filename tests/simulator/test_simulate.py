@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 import typer
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from bridge.cli.simulate import simulate

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 from support.reading import T0, Server, make_entry
 from support.virtual import VirtualClock, run_virtually
 

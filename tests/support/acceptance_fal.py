@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import cycle
@@ -18,6 +18,7 @@ from random import Random
 from time import time
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import replace
 from support.acceptance_http import Answer, Asked, LoopbackServer, Sent
 
 T = TypeVar("T")

@@ -6,12 +6,13 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic, time
 from typing import Any, Self, cast
 from urllib.parse import parse_qsl, urlsplit
+
+from msgspec import Struct, field
 
 
 class Sent(Enum):
@@ -22,8 +23,7 @@ class Sent(Enum):
     NONE = "nothing, the connection ends"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """One request as it came; ``number`` counts from 0."""
 
     number: int
@@ -34,8 +34,7 @@ class Asked:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What to answer."""
 
     status: int = 200

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Final, Self
+
+from msgspec import Struct
 
 HEADERS: Final = MappingProxyType(
     {
@@ -28,8 +29,7 @@ _PAGE_HEADERS: Final = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """The document, and the headers it is sent with."""
 
     html: str

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from delivery.fakes import BLOCKED, DOWN, REJECTED, TOO_LARGE, Answer, Backend, 
 from destinations.contract.harness import SECRET, Decide, Met, Rig, takes
 from destinations.otlp_decoding import decoded
 from destinations.otlp_grpc_server import Call, GrpcReceiver
+from msgspec.structs import replace
 
 from bridge.destinations.console import Console
 from bridge.destinations.otlp_body import Compression

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from destinations.contract.peers import HEADERS, TIMEOUT, console, fake, otlp_gr
 from destinations.contract.syslog_peers import file, real_syslog, syslog
 from destinations.requests import joined, request
 from destinations.rotel import Rotel, rotel
+from msgspec.structs import replace
 
 from bridge.destinations import Destination
 from bridge.destinations.otlp_body import Compression

@@ -8,7 +8,7 @@ import shutil
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -20,6 +20,7 @@ from destinations.contract.syslog_peers import RelpPeer, StreamPeer
 from destinations.contract.test_delivering import filled
 from destinations.loopback import OK, read_request
 from destinations.otlp_grpc_server import Call, GrpcReceiver
+from msgspec.structs import replace
 from support import certificates
 
 from bridge.clock import SystemClock

@@ -14,9 +14,9 @@ A gap is a way to lose entries and to be right all the same, so it is held to wh
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from support.simulation.plan import HOUR, Plan
 from support.simulation.watch import Claim

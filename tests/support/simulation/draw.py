@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from random import Random
 
+from msgspec.structs import replace
 from support.simulation import traffic
 from support.simulation.plan import (
     HOUR,

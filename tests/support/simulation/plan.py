@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bridge.model import Tick
 from bridge.simulator.faults import Spell
@@ -16,8 +16,7 @@ START = "2025-09-19T11:00:00Z"
 """The same start for a first life however late it comes."""
 
 
-@dataclass(frozen=True)
-class BackendPlan:
+class BackendPlan(Struct, frozen=True):
     """One destination: its faults, when it is down, and what it does not take.
 
     ``refuses`` one record in so many, in the way of ``refusals``; 0 for none.
@@ -32,8 +31,7 @@ class BackendPlan:
     refusals: Refusals = Refusals.WHOLE
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(Struct, frozen=True):
     """How the bridge is configured for one life; no apps: the whole account."""
 
     apps: tuple[str, ...]
@@ -47,8 +45,7 @@ class Setup:
     requests_per_second: float = 50.0
 
 
-@dataclass(frozen=True)
-class Outage:
+class Outage(Struct, frozen=True):
     """The API fails from the ``nth`` request for a closed window on, a slice or a sweep.
 
     For all requests, or without ``everything`` for those of closed windows only.
@@ -59,8 +56,7 @@ class Outage:
     everything: bool = False
 
 
-@dataclass(frozen=True)
-class Life:
+class Life(Struct, frozen=True):
     """One run of the bridge: ends at a time or by a crash or fault, whichever comes first.
 
     A crash comes at a step of the loop, or so many steps after a request for a closed window (a
@@ -78,8 +74,7 @@ class Life:
     outage: Outage | None = None
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """From ``at`` on the API shows at most ``cap`` entries and refuses more than ``max_limit``."""
 
     at: Tick
@@ -87,8 +82,7 @@ class Change:
     max_limit: int | None
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Everything that will happen.
 
     ``cut`` is the step to which the API cuts bounds. ``skew`` and ``steps`` are what the bridge's

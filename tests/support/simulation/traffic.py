@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from enum import Enum
 from itertools import count
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from bridge.model import MILLISECOND, SECOND, Tick
 from bridge.simulator.store import Written

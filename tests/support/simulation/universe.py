@@ -13,7 +13,7 @@ import sqlite3
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from random import Random
@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
+from msgspec.structs import replace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from support.journal import Disk
 from support.simulation import claims, verify

@@ -6,7 +6,8 @@ What a reader claims with each append, its gaps above all, is noted for the end 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bridge.app.bridge import Bridge
 from bridge.clock import Clock
@@ -15,8 +16,7 @@ from bridge.journal.sqlite import SqliteJournal
 from bridge.model import Append, Appended, AppRecord, DeadLetter, Gap, GapKey, Tick
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A gap as it was last claimed for an app, and the true time of that."""
 
     app: str
@@ -24,8 +24,7 @@ class Claim:
     at: Tick
 
 
-@dataclass
-class Watch:
+class Watch(Struct):
     """Remembers how far everything was, from one look to the next, and every gap claimed."""
 
     clock: Clock
