@@ -15,10 +15,7 @@ from msgspec import Struct
 
 
 class Event(Struct, frozen=True):
-    """Something worth knowing. Subclasses are frozen too and carry no secrets.
-
-    They are structs because a class of those is made in a tenth of the time at each start.
-    """
+    """Something worth knowing. Subclasses are frozen too and carry no secrets."""
 
     level: ClassVar[int] = logging.INFO
 
