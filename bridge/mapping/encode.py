@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from bridge import __version__
@@ -41,8 +41,7 @@ def encode(mapped: Iterable[Mapped], *, max_records: int, max_size: int) -> list
     return [_request(batch) for batch in _batches(mapped, max_records, max_size)]
 
 
-@dataclass(slots=True)
-class _Batch:
+class _Batch(Struct):
     """What one request is to hold: framed records by their origin, and the entries they speak for.
 
     A record's frame stands before it by itself, since joining them would copy each record.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from bridge.model import Json
 
@@ -16,8 +17,7 @@ RESERVED: Final = frozenset(
 """Names that Datadog takes for its own (docs/mapping.md), and no name at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+class Extra(Struct, frozen=True):
     """Additions to one record.
 
     ``attributes`` are added under their own names; ``fields`` are those of a message that was

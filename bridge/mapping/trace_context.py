@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.model import Json
 
@@ -24,8 +25,7 @@ _TRACEPARENT: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(Struct, frozen=True):
     """Where an entry belongs in a trace. ``span_id`` is empty when only the trace is known.
 
     ``keys`` are the keys of the mapping it was read from that it says completely.

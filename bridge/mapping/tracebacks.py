@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.mapping.conventions import TRACEBACK_HEADER
 from bridge.mapping.reading import Reading
@@ -26,8 +27,7 @@ _RAISED: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Traceback:
+class Traceback(Struct, frozen=True):
     """A traceback as printed. ``label`` is the key of the label that held it, if one did.
 
     ``type`` and ``message`` are empty where the text does not show what was raised.

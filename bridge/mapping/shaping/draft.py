@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bridge.mapping.json_text import json_text
 from bridge.mapping.severity import severity_number
@@ -13,8 +15,7 @@ from bridge.model import Entry, Identified, Json
 _REPEATED: Final = ("message", "level")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """One record to be: the entry it tells, the uids it speaks for, what was done to it.
 
     ``fields`` are those of its message, if that was JSON; ``said`` the ones that the entry says

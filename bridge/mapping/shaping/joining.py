@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from bridge.mapping.severity import is_level
 from bridge.model import SECOND, Identified, Json
@@ -55,8 +56,7 @@ class _State(Enum):
     """Below a chain's sentence: the next header."""
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A traceback that may go on: its entries, and blank ones that belong to it if it does."""
 
     state: _State

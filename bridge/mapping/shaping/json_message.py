@@ -6,9 +6,10 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+from msgspec import Struct
 
 from bridge.model import Json
 
@@ -24,8 +25,7 @@ class _NotWhole(ValueError):
     """Decoding it would lose something."""
 
 
-@dataclass(frozen=True, slots=True)
-class JsonMessage:
+class JsonMessage(Struct, frozen=True):
     """The fields of a message.
 
     ``text_key`` is the one that says it in words, if one does and attributes can say all the rest.

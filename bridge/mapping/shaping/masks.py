@@ -19,9 +19,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from bridge.mapping.json_text import json_text
 from bridge.mapping.severity import is_level
@@ -43,8 +44,7 @@ _Names: TypeAlias = tuple[str, ...]
 _NONE: Final[frozenset[str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     rule: str
     pattern: Pattern
     by: Replacement

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from bridge.mapping.extra import JSON_MARK
 from bridge.patterns import Pattern
@@ -12,8 +13,7 @@ from bridge.patterns import Pattern
 MASK: Final = "***"
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     """Entries to drop: those that meet every condition given.
 
     ``message`` is looked for in the message, each of ``attributes`` in the label, field or JSON
@@ -25,16 +25,14 @@ class Drop:
     below: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """Of the entries ``below`` a severity number, or of all, keep the share ``rate``, 0 to 1."""
 
     rate: float
     below: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mask:
+class Mask(Struct, frozen=True):
     """What to replace. ``rule`` names it in the counts."""
 
     rule: str
@@ -42,8 +40,7 @@ class Mask:
     replacement: str = MASK
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Everything that can be done to the entries of one app; by default nothing is."""
 
     strip_ansi: bool = False

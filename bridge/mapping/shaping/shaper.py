@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bridge.mapping.extra import NOTHING, Extra
 from bridge.mapping.json_text import json_text
@@ -30,8 +32,7 @@ _UID_SPACE: Final = 1 << 64
 _Step: TypeAlias = Callable[[Draft], Draft]
 
 
-@dataclass(frozen=True, slots=True)
-class Shaped:
+class Shaped(Struct, frozen=True):
     """One record to be made, the uids of the entries it speaks for, what changed it."""
 
     found: Identified
