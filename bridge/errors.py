@@ -7,9 +7,13 @@ appear, ``from`` the original. None of them may carry a secret.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from errno import errorcode
+from typing import Final
+
+_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class BridgeError(Exception):
@@ -127,9 +131,13 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 def network_error_in(error: BaseException) -> str:
     """What the operating system said behind an error, such as "Connection refused"; else empty.
 
-    Where every address of a host was tried, the text on top says only that all failed.
+    Where every address of a host was tried, asyncio joins the texts of several errors in one.
     """
     for link in causes(error):
-        if isinstance(link, OSError) and not isinstance(link, ssl.SSLError) and link.errno:
+        if not isinstance(link, OSError) or isinstance(link, ssl.SSLError):
+            continue
+        if link.errno:
             return os.strerror(link.errno) if link.errno in errorcode else link.strerror or ""
+        if among_several := _ERRNO.search(str(link)):
+            return os.strerror(int(among_several[1]))
     return ""

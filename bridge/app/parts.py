@@ -13,7 +13,7 @@ import httpx
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from bridge import __version__, settings
+from bridge import __version__, network, settings
 from bridge.app.backfills import Backfills, Engage, Room
 from bridge.app.bridge import Bridge
 from bridge.app.metered import Metered
@@ -26,7 +26,6 @@ from bridge.destinations import Destination
 from bridge.destinations.file import File
 from bridge.destinations.otlp_http import OtlpHttp
 from bridge.destinations.tls import Tls, context_for
-from bridge.errors import proxy_error
 from bridge.journal import Journal, Start
 from bridge.journal.sqlite import SqliteJournal
 from bridge.mapping import Mapper
@@ -186,16 +185,11 @@ async def account_of(config: settings.Settings, world: World, stack: AsyncExitSt
     Raises:
         ConfigError: the environment's CA certificates or its proxy cannot be used.
     """
-    trust = True if world.api_transport else context_for(config.fal.base_url)
-    try:
-        client = httpx.AsyncClient(
-            timeout=API_TIMEOUT,
-            verify=trust,
-            transport=world.api_transport,
-            headers={"User-Agent": f"fal-log-bridge/{__version__}"},
-        )
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise proxy_error(error) from error
+    client = network.client(
+        world.api_transport or context_for(config.fal.base_url),
+        headers={"User-Agent": f"fal-log-bridge/{__version__}"},
+        timeout=API_TIMEOUT,
+    )
     await stack.enter_async_context(client)
     dialect = PlatformApi if config.fal.api == "platform" else RestApi
     api = dialect(client, base_url=config.fal.base_url, key=config.fal.key_source())

@@ -12,13 +12,13 @@ import httpx
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from bridge import __version__
+from bridge import __version__, network
 from bridge.coding import UndecodableError, decoded
 from bridge.destinations.masking import Mask
 from bridge.destinations.otlp_answer import NOT_REACHED, one_line, read_answer, shown
 from bridge.destinations.otlp_body import Compression, coder, too_large
 from bridge.destinations.tls import Renewable, Tls, refusal_in
-from bridge.errors import ConfigError, network_error_in, proxy_error
+from bridge.errors import ConfigError, network_error_in
 from bridge.model import Outcome, Verdict
 from bridge.payload import Request
 
@@ -119,17 +119,12 @@ class OtlpHttp:
         self._no_certificate = (
             url.startswith("https:") and isinstance(tls, Tls) and tls.cert_file is None
         )
-        try:
-            self._client = httpx.AsyncClient(
-                headers=sent,
-                verify=trust,
-                timeout=timeout,
-                follow_redirects=False,
-                event_hooks={"response": [_set_location_aside]},
-                transport=transport,
-            )
-        except (ImportError, ValueError, httpx.InvalidURL) as error:
-            raise proxy_error(error) from error
+        self._client = network.client(
+            transport or trust,
+            headers=sent,
+            timeout=timeout,
+            on_response=[_set_location_aside],
+        )
 
     @property
     def name(self) -> str:

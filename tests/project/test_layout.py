@@ -20,6 +20,7 @@ _BASE = frozenset(
         "tasks",
         "coding",
         "proto",
+        "network",
     }
 )
 _LOW = frozenset({"mapping", "journal", "destinations", "telemetry"})
@@ -36,6 +37,7 @@ _MAY_IMPORT: dict[str, frozenset[str]] = {
     "patterns": frozenset(),
     "coding": frozenset(),
     "proto": frozenset(),
+    "network": frozenset({"errors"}),
     "clock": frozenset({"model", "errors"}),
     "pulse": frozenset({"clock"}),
     "tasks": frozenset(),
