@@ -136,14 +136,15 @@ class Exchange:
         return text
 
     async def _read(self, response: httpx.Response) -> bytes:
-        body = bytearray()
+        parts, size = list[bytes](), 0
         # As it came: httpx would decode it, to whatever length.
         async for part in cast("httpx.AsyncByteStream", response.stream):
-            body += part
-            self._check_size(body)
+            parts.append(part)
+            size += len(part)
+            self._check(size)
         try:
             text = decoded(
-                bytes(body),
+                b"".join(parts),
                 response.headers.get("content-encoding", ""),
                 most=self._answer_limit + 1,
             )
@@ -156,11 +157,11 @@ class Exchange:
                 status=response.status_code,
                 hint="is there a proxy in between?",
             ) from error
-        self._check_size(text)
+        self._check(len(text))
         return text
 
-    def _check_size(self, body: bytes | bytearray) -> None:
-        if len(body) > self._answer_limit:
+    def _check(self, size: int) -> None:
+        if size > self._answer_limit:
             raise ApiAnswerTooLarge(
                 f"the answer is larger than {self._answer_limit} bytes", where=self.url
             )
