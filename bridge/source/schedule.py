@@ -12,7 +12,7 @@ from bridge.source.walk import lower_limit
 from bridge.timestamps import ceil_to
 
 _PARTS: Final = 4
-_SHARE_OF_A_PAGE: Final = 0.75
+_SHARE_OF_A_PAGE: Final = 0.85
 _ALERT: Final = 10
 _SELDOM: Final = 15.0
 _MOST_OFTEN: Final = 20
