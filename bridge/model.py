@@ -64,7 +64,7 @@ class Provenance(Struct, frozen=True, gc=False, eq=False):
     attributes: bytes | None
 
 
-class Cast(Struct, gc=False):
+class Cast(Struct, gc=False, eq=False):
     """What a stencil makes of a plain entry at once (`bridge.source.stencil`).
 
     ``text`` is the entry's JSON and ``content`` the hash of its canonical form; ``level`` its
@@ -86,11 +86,11 @@ class Entry(Struct, frozen=True, gc=False):
 
     There are as many as lines of logs, so it is a struct that costs a tenth of a dataclass.
 
-    ``value`` is the decoded JSON value, normally an object but never trusted to be one. ``tick`` is
+    ``raw`` is the decoded JSON value, normally an object but never trusted to be one. ``tick`` is
     its ``timestamp``, or None where that is missing or cannot be read as a time. ``provenance`` is
     that of a plain entry (`bridge.mapping.provenance`), looked up once for all who need it; None
     says that ``raw`` has to be read word by word, which comes to the same. A plain entry that was
-    ``cast`` is decoded only when somebody asks for its ``raw`` value.
+    ``cast`` has no ``value`` of its own: it is decoded when somebody asks for its ``raw`` one.
     """
 
     value: Json

@@ -7,7 +7,7 @@
  * is not plain; that it comes to the same as the general way is for the tests to show.
  *
  * Everything here is bounds-checked against the end of the body, knows no recursion but that of
- * an entry into its labels, and gives up (which sends an entry, or the body, the general way)
+ * an entry into its labels, and steps aside (which sends an entry, or the body, the general way)
  * rather than to judge: nothing is refused here, and nothing repaired.
  *
  * Source of the form: RFC 8259. Python's limited API from 3.11 on, so one build serves all later.
@@ -99,10 +99,9 @@ static PyObject *taken(Buffer *buffer) {
 /* ---- Texts ------------------------------------------------------------------------------- */
 
 enum {
-    ESCAPED = 1, /* it has an escape */
-    LOOSE = 2,   /* one that msgspec would write otherwise: its bytes are not the canonical ones */
-    WIDE = 4,    /* it has more than ASCII, and may not be UTF-8 */
-    LONE = 8     /* it has half of a surrogate pair */
+    ESCAPED = 1, /* it has an escape, which msgspec may write otherwise */
+    WIDE = 2,    /* it has more than ASCII, and may not be UTF-8 */
+    LONE = 4     /* it has half of a surrogate pair */
 };
 
 #define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
@@ -139,22 +138,13 @@ static int32_t code_unit(const char *at, const char *end) {
 static int is_high(int32_t unit) { return unit >= 0xD800 && unit < 0xDC00; }
 static int is_low(int32_t unit) { return unit >= 0xDC00 && unit < 0xE000; }
 
-/* Whether msgspec too would write "\u00XX" for a control character, with digits in lower case. */
-static int is_canonical(const char *at, int32_t unit) {
-    return unit < 0x20 && memchr("\b\t\n\f\r", (int)unit, 5) == NULL && !(at[5] >= 'A' && at[5] <= 'F');
-}
-
 /* The length of the escape at `at`, both halves of a pair together; 0 if it is none. */
 static size_t escape_size(const char *at, const char *end, int *flags) {
     if (end - at < 2) return 0;
     *flags |= ESCAPED;
-    if (at[1] != 'u') {
-        if (at[1] == '/') *flags |= LOOSE;
-        return memchr("\"\\/bfnrt", at[1], 8) != NULL ? 2 : 0;
-    }
+    if (at[1] != 'u') return memchr("\"\\/bfnrt", at[1], 8) != NULL ? 2 : 0;
     int32_t unit = code_unit(at, end);
     if (unit < 0) return 0;
-    if (!is_canonical(at, unit)) *flags |= LOOSE;
     if (is_high(unit) && is_low(code_unit(at + 6, end))) return 12;
     if (is_high(unit) || is_low(unit)) *flags |= LONE;
     return 6;
@@ -437,8 +427,18 @@ static Span read_element(Cutter *it) {
 
 /* ---- Filling: from a stencil and what was cut out to an entry ---------------------------------- */
 
-/* What the parts of a stencil are, in the order of the tuple that Python makes. */
-enum { CODES, PROVENANCE, BEHIND_MESSAGE, OWN, BEHIND_OWN, NAMES, STENCIL_SIZE };
+/* A stencil's parts, in the order of the tuple that Python makes; see bridge/source/stencil.py. */
+typedef struct {
+    Span codes;
+    PyObject *provenance;
+    Span behind_message, own;
+    PyObject *behind_own, *keys;
+} Stencil;
+
+/* The fields of an entry among what was cut out. */
+typedef struct {
+    const Cut *time, *level, *message;
+} Fields;
 
 typedef struct {
     PyObject *known, *other, *entry, *cast, *hash;
@@ -455,6 +455,20 @@ static int bytes_of(PyObject *object, Span *span) {
     return 1;
 }
 
+/* The parts of a stencil; 0 with an exception if it is none. They are borrowed. */
+static int unpacked(PyObject *tuple, Stencil *it) {
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != 6) {
+        PyErr_SetString(PyExc_TypeError, "a stencil is a tuple of six");
+        return 0;
+    }
+    it->provenance = PyTuple_GetItem(tuple, 1);
+    it->behind_own = PyTuple_GetItem(tuple, 4);
+    it->keys = PyTuple_GetItem(tuple, 5);
+    return bytes_of(PyTuple_GetItem(tuple, 0), &it->codes) &&
+           bytes_of(PyTuple_GetItem(tuple, 2), &it->behind_message) &&
+           bytes_of(PyTuple_GetItem(tuple, 3), &it->own);
+}
+
 /* Whether a text repeats the time with an offset of zero, as `logged_at` does. */
 static int repeats_time(Span text, Span time) {
     size_t size = size_of(time);
@@ -462,24 +476,24 @@ static int repeats_time(Span text, Span time) {
            memcmp(text.at + size, "+00:00", 6) == 0;
 }
 
-/* Whether what was cut out is what the codes say; `found` are the fields by their codes. */
-static int fits(const Cutter *it, Span codes, const Cut *found[3]) {
+/* Whether what was cut out is what the codes say, and can be read. */
+static int fits(const Cutter *it, Span codes, Fields *fields) {
     if (size_of(codes) != (size_t)it->count) return 0;
     for (int i = 0; i < it->count; i++) {
-        const char *field = memchr("tlm", codes.at[i], 3);
-        if (field != NULL) found[strchr("tlm", *field) - strchr("tlm", 't')] = &it->cuts[i];
-        if (it->cuts[i].flags & LONE) return 0;
-        if (it->cuts[i].flags & WIDE && !is_utf8(it->cuts[i].text)) return 0;
+        const Cut *cut = &it->cuts[i];
+        if (codes.at[i] == 't') fields->time = cut;
+        if (codes.at[i] == 'l') fields->level = cut;
+        if (codes.at[i] == 'm') fields->message = cut;
+        if (cut->flags & LONE || (cut->flags & WIDE && !is_utf8(cut->text))) return 0;
     }
-    if (found[0] == NULL || found[1] == NULL || found[2] == NULL) return 0;
+    if (fields->time == NULL || fields->level == NULL || fields->message == NULL) return 0;
     for (int i = 0; i < it->count; i++) {
         Span text = it->cuts[i].text;
-        char code = codes.at[i];
-        if (code == 'L' && !same(text, found[1]->text)) return 0;
-        if (code == 'M' && !same(text, found[2]->text)) return 0;
-        if (code == 'T' && !repeats_time(text, found[0]->text)) return 0;
+        if (codes.at[i] == 'L' && !same(text, fields->level->text)) return 0;
+        if (codes.at[i] == 'M' && !same(text, fields->message->text)) return 0;
+        if (codes.at[i] == 'T' && !repeats_time(text, fields->time->text)) return 0;
     }
-    return 1;
+    return fields->level->flags == 0;
 }
 
 static Span unescaped(Page *page, const Cut *cut) {
@@ -492,7 +506,7 @@ static Span unescaped(Page *page, const Cut *cut) {
 /* A text as it stands in the canonical entry. */
 static void put_text(Page *page, const Cut *cut) {
     put_byte(&page->canonical, '"');
-    if (cut->flags & LOOSE) put_escaped(&page->canonical, unescaped(page, cut));
+    if (cut->flags & ESCAPED) put_escaped(&page->canonical, unescaped(page, cut));
     else put(&page->canonical, cut->text);
     put_byte(&page->canonical, '"');
 }
@@ -544,38 +558,34 @@ static void put_body(Buffer *buffer, Span text) {
 }
 
 /* The canonical entry, whole; 0 with an exception if the stencil is not one. */
-static int put_canonical(Page *page, PyObject *stencil, int64_t tick, const Cut *found[3]) {
+static int put_canonical(Page *page, const Stencil *stencil, int64_t tick, const Fields *fields) {
     Buffer *buffer = &page->canonical;
-    Span behind, own;
     buffer->size = 0;
-    put_before_message(buffer, tick, found[1]->text);
-    put_text(page, found[2]);
-    if (!bytes_of(PyTuple_GetItem(stencil, BEHIND_MESSAGE), &behind)) return 0;
-    put(buffer, behind);
-    if (!bytes_of(PyTuple_GetItem(stencil, OWN), &own)) return 0;
-    PyObject *pieces = PyTuple_GetItem(stencil, BEHIND_OWN);
-    for (Py_ssize_t i = 0; i < (Py_ssize_t)size_of(own); i++) {
-        unsigned char which = (unsigned char)own.at[i];
+    put_before_message(buffer, tick, fields->level->text);
+    put_text(page, fields->message);
+    put(buffer, stencil->behind_message);
+    for (Py_ssize_t i = 0; i < (Py_ssize_t)size_of(stencil->own); i++) {
+        Span behind;
+        unsigned char which = (unsigned char)stencil->own.at[i];
         if (which >= page->cutter.count) {
-            PyErr_SetString(PyExc_ValueError, "a stencil speaks of what was not cut out");
+            PyErr_SetString(PyExc_TypeError, "a stencil speaks of what was not cut out");
             return 0;
         }
         put_text(page, &page->cutter.cuts[which]);
-        if (!bytes_of(PyTuple_GetItem(pieces, i), &behind)) return 0;
+        if (!bytes_of(PyTuple_GetItem(stencil->behind_own, i), &behind)) return 0;
         put(buffer, behind);
     }
     return 1;
 }
 
 /* The attributes of the entry's own labels, in their order; 0 with an exception. */
-static int put_attributes(Page *page, PyObject *stencil, Span codes) {
-    PyObject *names = PyTuple_GetItem(stencil, NAMES);
+static int put_attributes(Page *page, const Stencil *stencil) {
     Py_ssize_t label = 0;
     page->encoded.size = 0;
     for (int i = 0; i < page->cutter.count; i++) {
-        if (codes.at[i] != 'o') continue;
+        if (stencil->codes.at[i] != 'o') continue;
         Span text = unescaped(page, &page->cutter.cuts[i]);
-        PyObject *keys = PyTuple_GetItem(names, label++);
+        PyObject *keys = PyTuple_GetItem(stencil->keys, label++);
         Py_ssize_t count = keys == NULL ? -1 : PyTuple_Size(keys);
         if (count < 0) return 0;
         for (Py_ssize_t k = 0; k < count; k++) {
@@ -587,27 +597,29 @@ static int put_attributes(Page *page, PyObject *stencil, Span codes) {
     return 1;
 }
 
-/* Whether a person's eye, or the general way, may find a trace in what was cut out. */
+/* Whether the general way would look for traces in it. */
 static int speaks_of_traces(Page *page, Span codes) {
-    for (int i = 0; i < page->cutter.count; i++) {
-        const Cut *cut = &page->cutter.cuts[i];
-        if (codes.at[i] != 'm' && codes.at[i] != 'o') continue;
-        if (contains(cut->flags & LOOSE ? unescaped(page, cut) : cut->text, "race")) return 1;
-    }
+    for (int i = 0; i < page->cutter.count; i++)
+        if ((codes.at[i] == 'm' || codes.at[i] == 'o') &&
+            contains(unescaped(page, &page->cutter.cuts[i]), "race"))
+            return 1;
     return 0;
 }
 
 /* The hash of the canonical entry. */
 static PyObject *hash_of(Page *page) {
-    PyObject *bytes = taken(&page->canonical), *digest = NULL, *done = NULL;
-    PyObject *hash = PyObject_CallMethodObjArgs(page->hash, page->copy, NULL);
-    if (bytes != NULL && hash != NULL)
-        done = PyObject_CallMethodObjArgs(hash, page->update, bytes, NULL);
+    PyObject *digest = NULL, *done = NULL, *hash = NULL, *bytes = taken(&page->canonical);
+    if (bytes != NULL) hash = PyObject_CallMethodObjArgs(page->hash, page->copy, NULL);
+    if (hash != NULL) done = PyObject_CallMethodObjArgs(hash, page->update, bytes, NULL);
     if (done != NULL) digest = PyObject_CallMethodObjArgs(hash, page->digest, NULL);
     Py_XDECREF(done);
     Py_XDECREF(hash);
     Py_XDECREF(bytes);
     return digest;
+}
+
+static PyObject *bytes_from(Span span) {
+    return PyBytes_FromStringAndSize(span.at, (Py_ssize_t)size_of(span));
 }
 
 static PyObject *encoded_time(Page *page, int64_t tick) {
@@ -617,55 +629,54 @@ static PyObject *encoded_time(Page *page, int64_t tick) {
 
 static PyObject *encoded_body(Page *page, const Cut *message) {
     put_body(&page->encoded, unescaped(page, message));
-    return taken(&page->encoded);
+    return page->text.failed ? PyErr_NoMemory() : taken(&page->encoded);
 }
 
-static PyObject *bytes_from(Span span) {
-    return PyBytes_FromStringAndSize(span.at, (Py_ssize_t)size_of(span));
+/* What `Cast` is made of, in its order; `page` holds the canonical entry and the attributes. */
+static PyObject *cast_part(Page *page, int number, Span text, int64_t tick, const Fields *fields) {
+    Span level = fields->level->text;
+    switch (number) {
+        case 0: return bytes_from(text);
+        case 1: return hash_of(page);
+        case 2: return PyUnicode_DecodeUTF8(level.at, (Py_ssize_t)size_of(level), "strict");
+        case 3: return taken(&page->encoded);
+        case 4: return encoded_time(page, tick);
+        default: return encoded_body(page, fields->message);
+    }
 }
+
+enum { CAST_PARTS = 6 };
 
 /* The entry, of the classes that Python gave. */
-static PyObject *built(Page *page, PyObject *stencil, Span text, int64_t tick, const Cut *found[3]) {
-    Span level = found[1]->text;
-    PyObject *own = taken(&page->encoded);
-    PyObject *parts[] = {
-        bytes_from(text),
-        hash_of(page),
-        PyUnicode_DecodeUTF8(level.at, (Py_ssize_t)size_of(level), "strict"),
-        own,
-        encoded_time(page, tick),
-        encoded_body(page, found[2]),
-        PyLong_FromLongLong(tick),
-    };
-    PyObject *entry = NULL, *cast = NULL, *provenance = PyTuple_GetItem(stencil, PROVENANCE);
-    int whole = provenance != NULL && !page->text.failed;
-    for (int i = 0; i < 7; i++) whole = whole && parts[i] != NULL;
-    if (whole)
-        cast = PyObject_CallFunctionObjArgs(page->cast, parts[0], parts[1], parts[2], parts[3],
-                                            parts[4], parts[5], NULL);
-    if (cast != NULL)
-        entry = PyObject_CallFunctionObjArgs(page->entry, Py_None, parts[6], provenance, cast, NULL);
-    for (int i = 0; i < 7; i++) Py_XDECREF(parts[i]);
+static PyObject *built(Page *page, const Stencil *stencil, Span text, int64_t tick,
+                       const Fields *fields) {
+    PyObject *entry = NULL, *cast = NULL, *time = NULL, *parts = PyTuple_New(CAST_PARTS);
+    for (int i = 0; parts != NULL && i < CAST_PARTS; i++) {
+        PyObject *part = cast_part(page, i, text, tick, fields);
+        if (part == NULL || PyTuple_SetItem(parts, i, part) < 0) Py_CLEAR(parts);
+    }
+    if (parts != NULL) cast = PyObject_Call(page->cast, parts, NULL);
+    if (cast != NULL) time = PyLong_FromLongLong(tick);
+    if (time != NULL)
+        entry = PyObject_CallFunctionObjArgs(page->entry, Py_None, time, stencil->provenance, cast,
+                                             NULL);
+    Py_XDECREF(time);
     Py_XDECREF(cast);
-    if (entry == NULL && !PyErr_Occurred()) PyErr_NoMemory();
+    Py_XDECREF(parts);
     return entry;
 }
 
 /* Fill a stencil; NULL without an exception if the entry does not fit it. */
-static PyObject *filled(Page *page, PyObject *stencil, Span text) {
-    const Cut *found[3] = {NULL, NULL, NULL};
-    Span codes;
+static PyObject *filled(Page *page, PyObject *tuple, Span text) {
+    Stencil stencil;
+    Fields fields = {NULL, NULL, NULL};
     int64_t tick;
-    if (!PyTuple_Check(stencil) || PyTuple_Size(stencil) != STENCIL_SIZE) {
-        PyErr_SetString(PyExc_TypeError, "a stencil is a tuple of six");
-        return NULL;
-    }
-    if (!bytes_of(PyTuple_GetItem(stencil, CODES), &codes)) return NULL;
-    if (!fits(&page->cutter, codes, found) || !read_time(found[0]->text, &tick)) return NULL;
-    if (found[1]->flags || speaks_of_traces(page, codes)) return NULL;
-    if (!put_canonical(page, stencil, tick, found)) return NULL;
-    if (!put_attributes(page, stencil, codes)) return NULL;
-    return built(page, stencil, text, tick, found);
+    if (!unpacked(tuple, &stencil)) return NULL;
+    if (!fits(&page->cutter, stencil.codes, &fields)) return NULL;
+    if (!read_time(fields.time->text, &tick) || speaks_of_traces(page, stencil.codes)) return NULL;
+    if (!put_canonical(page, &stencil, tick, &fields)) return NULL;
+    if (!put_attributes(page, &stencil)) return NULL;
+    return built(page, &stencil, text, tick, &fields);
 }
 
 /* ---- A page --------------------------------------------------------------------------------- */

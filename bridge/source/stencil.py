@@ -6,7 +6,7 @@ text what differs from line to line; what remains, its shape, is looked up whole
 of each cut what it is, and what stands around it in the canonical entry and on the record.
 
 Stencils are made here, by the same functions that every other entry goes through, from an entry
-that those call plain. An entry that does not fit, the first two of each shape, and everything
+that those call plain. An entry that does not fit, the first ones of each shape, and everything
 where the native part is missing go the general way. Both come to the same: the tests compare them.
 """
 
@@ -20,6 +20,7 @@ import msgspec
 
 from bridge.mapping.attributes import label_keys
 from bridge.mapping.conventions import TRACE_LABELS, WORKER_LABELS
+from bridge.mapping.provenance import NOWHERE
 from bridge.model import Cast, Entry, Provenance
 from bridge.source.fingerprint import UID_BYTES, around_own_labels
 
@@ -49,8 +50,12 @@ _FIELDS: Final = {"timestamp": b"t", "level": b"l", "message": b"m"}
 _REPEATING: Final = {"level": b"L", "message": b"M", "logged_at": b"T"}
 _OWN: Final = b"o"
 _KEPT: Final = tuple(sorted(label.encode() for label in (*WORKER_LABELS, "app")))
-_MOST: Final = 1_024
-"""Shapes that are remembered, each of the length of an entry's labels."""
+_MOST: Final = 2_048
+"""Shapes that are remembered; as many again that were met once."""
+_LONGEST: Final = 16_384
+"""Bytes of a shape that is remembered; those of fal's own labels have some seven hundred."""
+_NONE: Final[Stencil] = (b"", NOWHERE, b"", b"", (), ())
+"""What nothing fits."""
 _hash: Final = blake2b(digest_size=UID_BYTES)
 
 
@@ -68,6 +73,8 @@ NATIVE: Final = _built()
 
 class Stencils:
     """What the shapes met so far are filled with; the oldest go when there are too many.
+
+    It is for one thread, as is all that decodes pages.
 
     ``general`` makes an entry of its JSON text the general way, which is the only one without a
     native part to ``scan`` the text.
@@ -96,16 +103,17 @@ class Stencils:
 
     def _meet(self, shape: bytes, cuts: Cuts, provenance: Provenance) -> None:
         """Make a stencil of a shape that comes again: where none does, that would be in vain."""
+        if len(shape) > _LONGEST:
+            return
         if shape not in self._met:
             if len(self._met) >= _MOST:
                 self._met.clear()
             self._met.add(shape)
             return
-        stencil = _stencil(cuts, provenance)
-        if stencil is not None:
-            if len(self._known) >= _MOST:
-                del self._known[next(iter(self._known))]
-            self._known[shape] = stencil
+        self._met.remove(shape)
+        if len(self._known) >= _MOST:
+            del self._known[next(iter(self._known))]
+        self._known[shape] = _stencil(cuts, provenance) or _NONE
 
 
 def _stencil(cuts: Cuts, provenance: Provenance) -> Stencil | None:

@@ -14,6 +14,7 @@ from support.workers import LABELS, TIME, TRACEBACK, entries
 
 from bridge.mapping import Mapper
 from bridge.model import Entry, Identified, Json
+from bridge.source import stencil as stencil_module
 from bridge.source.decode import entry_of
 from bridge.source.fingerprint import content_hash
 from bridge.source.stencil import Stencils
@@ -302,6 +303,24 @@ def test_stencils_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(stencils._met) <= 2
 
 
+def test_a_shape_that_makes_no_stencil_is_tried_once() -> None:
+    """Its entries cost no more than those of a shape that nobody knows."""
+    page = _compact([raw({"traceback": "boom"})])
+    stencils = learned(page)
+    (stencil,) = stencils._known.values()
+    assert stencil == stencil_module._NONE
+    assert agree(stencils, page) == 0
+
+
+def test_no_shape_beyond_measure_is_kept() -> None:
+    """A server that pads its entries does not fill the memory; they are read all the same."""
+    page = _compact([raw()]).replace(b",", b"," + b" " * 2_000)
+    stencils = learned(page)
+    assert agree(stencils, page) == 0
+    assert not stencils._known
+    assert not stencils._met
+
+
 def test_an_error_of_the_general_way_ends_the_page() -> None:
     """Nothing is half read: such a page goes the general way as a whole."""
     page = _compact([raw(), raw()])[:-1] + b',"\xff"]'
@@ -324,6 +343,7 @@ def test_an_entry_is_decoded_once_and_only_for_who_asks() -> None:
         (lambda s: s[:5], TypeError),
         (lambda s: [*s], TypeError),
         (lambda s: (*s[:3], s[3], (), s[5]), IndexError),
+        (lambda s: (*s[:3], b"\x1f", (b"",), s[5]), TypeError),
         (lambda s: (*s[:5], ()), IndexError),
         (lambda s: (*s[:5], ((1,),)), TypeError),
         (lambda s: (*s[:2], "text", *s[3:]), TypeError),
@@ -343,11 +363,9 @@ def test_a_bad_stencil_is_refused(
 
 
 def test_a_stencil_of_other_cuts_does_not_fit() -> None:
-    """One that speaks of a text that was not cut out is an error; one of fewer does not fit."""
+    """It is of another shape."""
     page = _compact([raw()])
     stencils = learned(page)
     ((shape, stencil),) = stencils._known.items()
-    stencils._known[shape] = (*stencil[:3], b"\x1f", (b"",), stencil[5])
-    assert stencils.entries(page) is None  # as for bad data, the general way will do
     stencils._known[shape] = (stencil[0][:-1], *stencil[1:])
     assert agree(stencils, page) == 0
