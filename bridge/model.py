@@ -67,12 +67,14 @@ class Provenance(Struct, frozen=True, gc=False, eq=False):
 class Cast(Struct, gc=False, eq=False):
     """What a stencil makes of a plain entry at once (`bridge.source.stencil`).
 
-    ``text`` is the entry's JSON and ``content`` the hash of its canonical form; ``level`` its
-    level. The others are what its record is made of, encoded: the attributes of its ``own`` labels,
+    Its JSON is the ``page`` from ``at`` to ``end``, which are not copied out of it. ``content`` is
+    the hash of its canonical form, ``level`` its level. The others are what its record is made of, encoded: the attributes of its ``own`` labels,
     its ``time`` and its ``body``. ``value`` is what the text decodes to, once somebody asked.
     """
 
-    text: bytes
+    page: bytes
+    at: int
+    end: int
     content: bytes
     level: str
     own: bytes
@@ -101,11 +103,12 @@ class Entry(Struct, frozen=True, gc=False):
     @property
     def raw(self) -> Json:
         """The decoded JSON value."""
-        if self.cast is None:
+        cast = self.cast
+        if cast is None:
             return self.value
-        if self.cast.value is UNSET:
-            self.cast.value = json.decode(self.cast.text)
-        return self.cast.value
+        if cast.value is UNSET:
+            cast.value = json.decode(cast.page[cast.at : cast.end])
+        return cast.value
 
 
 class Page(Struct, frozen=True):

@@ -441,7 +441,8 @@ typedef struct {
 } Fields;
 
 typedef struct {
-    PyObject *known, *other, *entry, *cast, *hash;
+    PyObject *body, *known, *other, *entry, *cast, *hash;
+    const char *begun;
     PyObject *copy, *update, *digest;
     Cutter cutter;
     Buffer canonical, text, encoded;
@@ -636,16 +637,18 @@ static PyObject *encoded_body(Page *page, const Cut *message) {
 static PyObject *cast_part(Page *page, int number, Span text, int64_t tick, const Fields *fields) {
     Span level = fields->level->text;
     switch (number) {
-        case 0: return bytes_from(text);
-        case 1: return hash_of(page);
-        case 2: return PyUnicode_DecodeUTF8(level.at, (Py_ssize_t)size_of(level), "strict");
-        case 3: return taken(&page->encoded);
-        case 4: return encoded_time(page, tick);
+        case 0: return Py_NewRef(page->body);
+        case 1: return PyLong_FromSsize_t(text.at - page->begun);
+        case 2: return PyLong_FromSsize_t(text.end - page->begun);
+        case 3: return hash_of(page);
+        case 4: return PyUnicode_DecodeUTF8(level.at, (Py_ssize_t)size_of(level), "strict");
+        case 5: return taken(&page->encoded);
+        case 6: return encoded_time(page, tick);
         default: return encoded_body(page, fields->message);
     }
 }
 
-enum { CAST_PARTS = 6 };
+enum { CAST_PARTS = 8 };
 
 /* The entry, of the classes that Python gave. */
 static PyObject *built(Page *page, const Stencil *stencil, Span text, int64_t tick,
@@ -756,15 +759,16 @@ PyDoc_STRVAR(scan_doc, "scan(body, kept, known, other, entry, cast, hash)\n--\n\
 
 static PyObject *scan(PyObject *module, PyObject *args) {
     Page page = {0};
-    Py_buffer body;
+    Span body;
     PyObject *kept, *entries = NULL, *result = NULL;
     (void)module;
-    if (!PyArg_ParseTuple(args, "y*O!O!OOOO:scan", &body, &PyTuple_Type, &kept,
+    if (!PyArg_ParseTuple(args, "SO!O!OOOO:scan", &page.body, &PyTuple_Type, &kept,
                           &PyDict_Type, &page.known, &page.other, &page.entry, &page.cast,
                           &page.hash))
         return NULL;
-    page.cutter.at = body.buf;
-    page.cutter.end = page.cutter.at + body.len;
+    if (!bytes_of(page.body, &body)) return NULL;
+    page.begun = page.cutter.at = body.at;
+    page.cutter.end = body.end;
     page.copy = PyUnicode_InternFromString("copy");
     page.update = PyUnicode_InternFromString("update");
     page.digest = PyUnicode_InternFromString("digest");
@@ -783,7 +787,6 @@ static PyObject *scan(PyObject *module, PyObject *args) {
     PyMem_Free(page.canonical.bytes);
     PyMem_Free(page.text.bytes);
     PyMem_Free(page.encoded.bytes);
-    PyBuffer_Release(&body);
     return result;
 }
 
