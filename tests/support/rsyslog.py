@@ -59,11 +59,15 @@ def inputs(scheme: str, keys: Path | None = None) -> str:
     return tls(keys, "gtls", demands_client=True) if scheme == "tls" else relps(keys, "openssl")
 
 
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Another process can only be waited for in real time."""
-    deadline = time.monotonic() + _PATIENCE
+def eventually(
+    holds: Callable[[], bool], what: str, so_far: Callable[[], object] = lambda: None
+) -> None:
+    """Another process can only be waited for in real time, anew while it gets on with it."""
+    seen, deadline = so_far(), time.monotonic() + _PATIENCE
     while not holds():
-        assert time.monotonic() < deadline, what
+        if (now := so_far()) != seen:
+            seen, deadline = now, time.monotonic() + _PATIENCE
+        assert time.monotonic() < deadline, f"{what}; so far: {seen}"
         time.sleep(0.02)
 
 
