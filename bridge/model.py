@@ -68,8 +68,9 @@ class Cast(Struct, gc=False, eq=False):
     """What a stencil makes of a plain entry at once (`bridge.source.stencil`).
 
     Its JSON is the ``page`` from ``at`` to ``end``, which are not copied out of it. ``content`` is
-    the hash of its canonical form, ``level`` its level. The others are what its record is made of, encoded: the attributes of its ``own`` labels,
-    its ``time`` and its ``body``. ``value`` is what the text decodes to, once somebody asked.
+    the hash of its canonical form, ``level`` its level. The others are what its record is made of,
+    encoded: the attributes of its ``own`` labels, its ``time`` and its ``body``. ``value`` is what
+    its JSON decodes to, once somebody asked.
     """
 
     page: bytes

@@ -35,6 +35,8 @@ UNREAD: Final = 1_048_576
 _NEXT_ADDRESS: Final = 0.25
 """Seconds that one address of a host is tried before the next joins in (RFC 8305, 5)."""
 
+_TOO_EARLY: Final = "an answer came before its request"
+
 _POOLED: Final = 100
 _KEPT: Final = 20
 _KEPT_FOR: Final = 5.0
@@ -103,6 +105,7 @@ class Direct(httpx.AsyncBaseTransport):
                     extensions=request.extensions,
                 )
             )
+            await _check_asked(answer)
         return httpx.Response(
             answer.status,
             headers=answer.headers,
@@ -113,6 +116,19 @@ class Direct(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """See `httpx.AsyncBaseTransport`."""
         await self._pool.aclose()
+
+
+async def _check_asked(answer: httpcore.Response) -> None:
+    """Refuse an answer of which nothing came after its request: it was another one's surplus.
+
+    httpcore keeps what comes behind an answer for the next one, so that a server which answers once
+    too often would acknowledge what it never saw.
+    """
+    stream = answer.extensions["network_stream"]
+    if isinstance(stream, Connection) and not stream.heard:
+        await answer.aclose()
+        await stream.aclose()
+        raise httpcore.RemoteProtocolError(_TOO_EARLY)
 
 
 class _Body(httpx.AsyncByteStream):
@@ -152,8 +168,29 @@ class _Network(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """See `httpcore.AsyncNetworkBackend`; several addresses are tried side by side."""
+        how = (timeout, local_address, socket_options or ())
+        connecting = asyncio.ensure_future(self._connect(host, port, *how))
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            # Cancelled in its last turns, asyncio would forget the connection that it has made.
+            connecting.add_done_callback(_let_go)
+            raise
+
+    async def sleep(self, seconds: float) -> None:
+        """See `httpcore.AsyncNetworkBackend`."""
+        await asyncio.sleep(seconds)
+
+    async def _connect(
+        self,
+        host: str,
+        port: int,
+        seconds: float | None,
+        local_address: str | None,
+        options: Iterable[httpcore.SOCKET_OPTION],
+    ) -> Connection:
         with _errors_of_httpcore(httpcore.ConnectTimeout, httpcore.ConnectError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 transport, connection = await asyncio.get_running_loop().create_connection(
                     Connection,
                     host,
@@ -161,22 +198,20 @@ class _Network(httpcore.AsyncNetworkBackend):
                     local_addr=(local_address, 0) if local_address else None,
                     happy_eyeballs_delay=_NEXT_ADDRESS,
                 )
-            for option in socket_options or ():
+            for option in options:
                 transport.get_extra_info("socket").setsockopt(*option)
         return connection
-
-    async def sleep(self, seconds: float) -> None:
-        """See `httpcore.AsyncNetworkBackend`."""
-        await asyncio.sleep(seconds)
 
 
 class Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
     """One TCP or TLS connection, which listens all the time and hands over whole what came in.
 
-    What came before an error is read before it, since it may be the answer that explains it.
+    What came before an error is read before it, since it may be the answer that explains it. What
+    came before a request is no answer to it: ``heard`` says whether anything came since.
     """
 
     def __init__(self) -> None:
+        self.heard = True
         self._transport: asyncio.Transport
         self._socket: socket.socket
         self._unread: list[bytes] = []
@@ -193,6 +228,7 @@ class Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         if not (self._unread or self._ended):
             self._news.clear()
             await self._within(timeout, self._news, httpcore.ReadTimeout)
+        self.heard = True
         data = b"".join(self._unread)
         self._unread.clear()
         self._size = 0
@@ -205,15 +241,24 @@ class Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's interface
         """See `httpcore.AsyncNetworkStream`: waits for room, not for what it writes itself."""
+        if self.heard and self._unread:
+            raise httpcore.RemoteProtocolError(_TOO_EARLY)
+        self.heard = False
         await self._within(timeout, self._writable, httpcore.WriteTimeout)
         if self._ended:
             raise httpcore.WriteError(str(self._error or "the other side has ended it"))
         self._transport.write(buffer)
 
     async def aclose(self) -> None:
-        """See `httpcore.AsyncNetworkStream`; who closes has read what was wanted."""
-        self._transport.abort()
+        """See `httpcore.AsyncNetworkStream`; to who still reads, it is no end of an answer."""
+        self.abort()
         await asyncio.sleep(0)  # in which the loop lets go of the socket
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self._error = self._error or ConnectionAbortedError("closed by this side")
+        self._ended = True
+        self._transport.abort()
 
     async def start_tls(
         self,
@@ -222,6 +267,8 @@ class Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> httpcore.AsyncNetworkStream:
         """See `httpcore.AsyncNetworkStream`."""
+        if self._unread or self._ended:  # nothing that came in the open may pass for secured
+            raise httpcore.ConnectError("the other side spoke or left before the TLS handshake")
         plain, loop = self._transport, asyncio.get_running_loop()
         try:
             with _errors_of_httpcore(httpcore.ConnectTimeout, httpcore.ConnectError):
@@ -262,6 +309,7 @@ class Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """See `asyncio.Protocol`: a side that says no more is taken for gone."""
         self._ended = True
         self._news.set()
+        self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -303,7 +351,14 @@ class Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
             async with asyncio.timeout(seconds):
                 await event.wait()
         except TimeoutError as error:
-            raise late from error
+            if not event.is_set():  # in time is in time, however late the loop gets to it
+                raise late from error
+
+
+def _let_go(connecting: asyncio.Task[Connection]) -> None:
+    """Close a connection that came when nobody wanted it any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().abort()
 
 
 @contextmanager
@@ -315,7 +370,7 @@ def _errors_of_httpcore(
         yield
     except TimeoutError as error:
         raise late(str(error)) from error
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of what cannot be the name of a host
         raise failed(str(error)) from error
 
 

@@ -136,15 +136,14 @@ class Exchange:
         return text
 
     async def _read(self, response: httpx.Response) -> bytes:
-        parts, size = list[bytes](), 0
+        body = bytearray()
         # As it came: httpx would decode it, to whatever length.
         async for part in cast("httpx.AsyncByteStream", response.stream):
-            parts.append(part)
-            size += len(part)
-            self._check(size)
+            body += part
+            self._check(len(body))
         try:
             text = decoded(
-                b"".join(parts),
+                bytes(body),
                 response.headers.get("content-encoding", ""),
                 most=self._answer_limit + 1,
             )

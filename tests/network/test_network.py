@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 
@@ -238,6 +239,138 @@ def test_a_request_that_is_given_up_lets_go_of_its_connection() -> None:
             assert asking.cancelled()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("body", [b"", LARGE], ids=["empty", "large"])
+def test_an_answer_too_many_acknowledges_nothing(body: bytes) -> None:
+    """What a server says twice is no answer to the next request, which it may never take."""
+    taken: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append((await request(reader)).split(b" ")[1])
+        writer.write(ok(body) * 2)
+        await reader.read()  # no second request is taken
+
+    async def main() -> list[bytes]:
+        answered = []
+        async with serving(handler) as port, clients() as client:
+            for path in (b"/1", b"/2", b"/3", b"/4"):
+                with suppress(httpx.RemoteProtocolError):
+                    await client.post(f"http://127.0.0.1:{port}{path.decode()}", content=b"{}")
+                    answered.append(path)
+        return answered
+
+    answered = asyncio.run(main())
+    assert len(answered) >= 2
+    assert set(answered) <= set(taken)
+
+
+def test_what_came_unasked_is_no_answer() -> None:
+    """Not even where the pool has not noticed it: nothing is written on such a connection."""
+    connection = network.Connection()
+    connection.connection_made(_Transport())
+    connection.data_received(ok(b""))
+    with pytest.raises(httpcore.RemoteProtocolError, match="before its request"):
+        asyncio.run(connection.write(b"POST"))
+
+
+def test_an_end_of_our_own_is_no_end_of_an_answer() -> None:
+    """Of a body that only the connection's end bounds, the first half would pass for whole."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
+        await reader.read()
+
+    async def main() -> None:
+        async with (
+            serving(handler) as port,
+            clients() as client,
+            client.stream("POST", f"http://127.0.0.1:{port}/", content=b"{}") as answer,
+        ):
+            parts = answer.aiter_raw()
+            assert await anext(parts) == b"half of it"
+            await client.aclose()
+            with pytest.raises(httpx.ReadError):
+                await anext(parts)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("host", ["logs..example.com", f"{'a' * 64}.example.com"])
+def test_what_cannot_name_a_host_is_no_connection(host: str) -> None:
+    """It is told as one that was not found, not as a mistake of ours."""
+
+    async def main() -> None:
+        async with clients() as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.get(f"http://{host}/")
+
+    asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("always::ResourceWarning")
+def test_given_up_at_any_turn_it_leaves_no_socket(recwarn: pytest.WarningsRecorder) -> None:
+    """The event loop's turns, one after another, from before it connects to behind the answer."""
+    came = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(ok(b""))
+
+    async def given_up(port: int, turns: int) -> None:
+        nonlocal came
+        async with clients() as client:
+            asked = asyncio.create_task(client.post(f"http://127.0.0.1:{port}/", content=b"{}"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asked.cancel()
+            await asyncio.wait([asked])
+            came += not asked.cancelled()
+
+    async def main() -> None:
+        async with serving(handler) as port:
+            for turns in range(60):
+                await given_up(port, turns)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*others)
+
+    asyncio.run(main())
+    gc.collect()
+    assert 0 < came < 60
+    assert not [str(one.message) for one in recwarn if "unclosed" in str(one.message)]
+
+
+def test_nothing_said_in_the_open_passes_for_secured() -> None:
+    """Bytes from before the handshake end it."""
+    connection = network.Connection()
+    connection.connection_made(_Transport())
+    connection.data_received(ok(b"injected"))
+    with pytest.raises(httpcore.ConnectError, match="before the TLS handshake"):
+        asyncio.run(connection.start_tls(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
+
+
+def test_what_came_in_time_is_in_time() -> None:
+    """However late a busy event loop gets to see it."""
+
+    async def main() -> bytes:
+        connection = network.Connection()
+        connection.connection_made(_Transport())
+        reading = asyncio.create_task(connection.read(1, timeout=0))
+        asyncio.get_running_loop().call_soon(connection.data_received, b"here")
+        return await reading
+
+    assert asyncio.run(main()) == b"here"
+
+
+def test_nobody_waits_to_write_to_who_has_left() -> None:
+    """What it said before may be read at once."""
+    connection = network.Connection()
+    connection.connection_made(_Transport())
+    connection.pause_writing()
+    connection.eof_received()
+    with pytest.raises(httpcore.WriteError):
+        asyncio.run(connection.write(b"more"))
 
 
 def test_cookies_are_not_kept() -> None:
