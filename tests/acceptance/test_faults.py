@@ -152,12 +152,18 @@ def _is_time(backend: OtlpBackend, wanted: str, enough: int, moment: str) -> boo
 
 
 def _settled_and_repeated(backend: OtlpBackend, killed: list[float]) -> Iterator[str]:
-    """What came again after a kill although it had been answered well before that."""
+    """What came again after a kill although it had been answered well before that.
+
+    Not what was asked again meanwhile: a life may be shorter than the margin, and what was in
+    flight at the end of one may be so at the end of the next.
+    """
     margin = 0.5
     for moment in killed:
-        earlier = [got for got in backend.got if got.answered and got.answered < moment - margin]
+        before = [got for got in backend.got if got.asked <= moment]
+        settled = [got for got in before if got.answered and got.answered < moment - margin]
+        unsettled = [got for got in before if got not in settled]
         later = [got for got in backend.got if got.asked > moment]
-        yield from _uids(earlier) & _uids(later)
+        yield from (_uids(settled) - _uids(unsettled)) & _uids(later)
 
 
 def _uids(requests: list[Got]) -> set[str]:
