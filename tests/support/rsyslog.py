@@ -120,15 +120,16 @@ class Rsyslog:
         self._end(signal.SIGTERM)
 
     def lines(self) -> list[bytes]:
-        """What it has written, message by message."""
-        return self._output.read_bytes().splitlines() if self._output.exists() else []
+        """What it has written, message by message; one that is being written is left out."""
+        written = self._output.read_bytes() if self._output.exists() else b""
+        return written[: written.rfind(b"\n") + 1].splitlines()
 
     def messages(self) -> list[Parsed]:
         """The same, parsed."""
         return [parse(line) for line in self.lines()]
 
     def uids(self) -> list[str]:
-        """The uids of what it has written; a line that is being written is left out."""
+        """The uids of what it has written."""
         marked = (line.partition(b'log.record.uid="') for line in self.lines())
         return [rest.partition(b'"')[0].decode() for _, mark, rest in marked if mark]
 
