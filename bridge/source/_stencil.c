@@ -236,18 +236,19 @@ static int number(const char *at, int digits, int *value) {
     return 1;
 }
 
+static int is_leap(int year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
+
 static int64_t days_before(int year, int month, int day) {
     static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    int past = year - 1, leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    int past = year - 1;
     int64_t days = (int64_t)past * 365 + past / 4 - past / 100 + past / 400;
-    return days + before[month - 1] + (month > 2 && leap) + day - 1 - 719162; /* to 1970 */
+    return days + before[month - 1] + (month > 2 && is_leap(year)) + day - 1 - 719162; /* to 1970 */
 }
 
 static int is_date(int year, int month, int day) {
     static const int longest[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     if (year < 1970 || year > 2500 || month < 1 || month > 12 || day < 1) return 0;
-    return day <= longest[month - 1] - (month == 2 && !leap);
+    return day <= longest[month - 1] - (month == 2 && !is_leap(year));
 }
 
 /* Microseconds since 1970 of "YYYY-MM-DDTHH:MM:SS.ffffff", without a zone or at +00:00. */

@@ -121,14 +121,11 @@ def _stencil(cuts: Cuts, provenance: Provenance) -> Stencil | None:
     names = [(label, msgspec.json.decode(b'"%b"' % name)) for label, name in cuts]
     codes = [_REPEATING.get(name, _OWN) if label else _FIELDS[name] for label, name in names]
     own = tuple(name for code, (_, name) in zip(codes, names, strict=True) if code == _OWN)
-    if (
-        len({*names}) < len(names)
-        or own != provenance.own
-        or not TRACE_LABELS.isdisjoint(own)
-        or "traceback" in "\n".join(own)
-    ):
+    if len({*names}) < len(names) or own != provenance.own or not TRACE_LABELS.isdisjoint(own):
         return None
     behind_message, others = around_own_labels(provenance)
+    if len(others) < len(own):  # one that has no part in the canonical entry bears a traceback
+        return None
     places = bytes(names.index((1, name)) for name, _ in others)
     behind = tuple(piece for _, piece in others)
     keys = tuple(label_keys(name) for name in own)

@@ -11,7 +11,6 @@ from typing import Any
 
 import grpc
 import pytest
-from destinations.loopback import serving
 from destinations.otlp_grpc_server import Call, GrpcReceiver
 from destinations.requests import joined, request
 from destinations.test_otlp_grpc_answer import details
@@ -23,6 +22,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 from support import certificates
+from support.loopback import serving
 
 from bridge import __version__
 from bridge.destinations.otlp_grpc import Endpoint, GrpcCompression, OtlpGrpc, parse

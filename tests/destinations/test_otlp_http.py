@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
-from destinations.loopback import OK, read_request, serving
 from destinations.otlp_decoding import decoded, from_json
 from destinations.requests import joined, request
+from support.loopback import OK, read_request, serving
 from support.virtual import VirtualLoop, run_virtually
 
 from bridge import __version__

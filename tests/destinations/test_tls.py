@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from destinations.loopback import OK, read_request, serving
 from destinations.requests import request
 from msgspec.structs import replace
+from support.loopback import OK, read_request, serving
 
 from bridge.destinations.otlp_http import OtlpHttp
 from bridge.destinations.tls import Renewable, Tls, context, context_for

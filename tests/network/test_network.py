@@ -6,8 +6,7 @@ import asyncio
 import gc
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 
@@ -15,11 +14,10 @@ import httpcore
 import httpx
 import pytest
 from support.certificates import HOST, make
+from support.loopback import Handler, read_head, serving
 
 from bridge import network
 from bridge.errors import ConfigError, causes, network_error_in
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 LARGE = bytes(range(256)) * 16_384
 """More than a connection keeps unread."""
@@ -37,37 +35,6 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificates of a private authority."""
     return make(tmp_path_factory.mktemp("certificates"))
-
-
-@asynccontextmanager
-async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serve connections with a handler; yields the port, ends when every handler has."""
-    handled: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        handled.add(task)
-        try:
-            await handler(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the client has seen enough
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    server.get_loop().set_exception_handler(lambda *_: None)  # failed handshakes are the point
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-        await asyncio.gather(*handled)
-
-
-async def request(reader: asyncio.StreamReader) -> bytes:
-    """A request's head; its body is read, too."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-    await reader.readexactly(length)
-    return head
 
 
 def ok(body: bytes, *headers: bytes) -> bytes:
@@ -107,7 +74,7 @@ def test_large_answers_come_whole_over_one_connection(certificates: Path, *, sec
         nonlocal opened
         opened += 1
         for _ in range(3):
-            await request(reader)
+            await read_head(reader)
             writer.write(ok(LARGE))
             await writer.drain()
 
@@ -187,14 +154,14 @@ def test_a_server_that_leaves_is_told_from_one_that_breaks_off() -> None:
     """No answer at all, half an answer, and a reset."""
 
     async def leaves(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        await request(reader)
+        await read_head(reader)
 
     async def breaks_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request(reader)
+        await read_head(reader)
         writer.write(ok(b"whole")[:-1])
 
     async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request(reader)
+        await read_head(reader)
         opened = writer.get_extra_info("socket")
         opened.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -209,7 +176,7 @@ def test_a_connection_that_ended_while_idle_is_not_used_again() -> None:
     """The next request gets a new one; nobody has to ask twice."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request(reader)
+        await read_head(reader)
         writer.write(ok(b"once"))
 
     async def main() -> list[bytes]:
@@ -225,7 +192,7 @@ def test_a_request_that_is_given_up_lets_go_of_its_connection() -> None:
     seen = asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request(reader)
+        await read_head(reader)
         writer.write(ok(b"whole")[:-1])
         seen.set()
         assert await reader.read() == b""
@@ -247,7 +214,7 @@ def test_an_answer_too_many_acknowledges_nothing(body: bytes) -> None:
     taken: list[bytes] = []
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        taken.append((await request(reader)).split(b" ")[1])
+        taken.append((await read_head(reader)).split(b" ")[1])
         writer.write(ok(body) * 2)
         await reader.read()  # no second request is taken
 
@@ -278,7 +245,7 @@ def test_an_end_of_our_own_is_no_end_of_an_answer() -> None:
     """Of a body that only the connection's end bounds, the first half would pass for whole."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request(reader)
+        await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
         await reader.read()
 
@@ -315,7 +282,7 @@ def test_given_up_at_any_turn_it_leaves_no_socket(recwarn: pytest.WarningsRecord
     came = 0
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request(reader)
+        await read_head(reader)
         writer.write(ok(b""))
 
     async def given_up(port: int, turns: int) -> None:
@@ -379,7 +346,7 @@ def test_cookies_are_not_kept() -> None:
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(2):
-            heads.append(await request(reader))
+            heads.append(await read_head(reader))
             writer.write(ok(b"", b"Set-Cookie: session=1; Path=/"))
 
     async def main() -> None:
@@ -444,7 +411,7 @@ def test_proxy_variables_are_obeyed(
     lines: list[bytes] = []
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        lines.append((await request(reader)).partition(b"\r\n")[0])
+        lines.append((await read_head(reader)).partition(b"\r\n")[0])
         writer.write(ok(b""))
 
     async def main() -> int:

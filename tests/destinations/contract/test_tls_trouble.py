@@ -18,10 +18,10 @@ import pytest
 from delivery.fakes import uids_of
 from destinations.contract.syslog_peers import RelpPeer, StreamPeer
 from destinations.contract.test_delivering import filled
-from destinations.loopback import OK, read_request
 from destinations.otlp_grpc_server import Call, GrpcReceiver
 from msgspec.structs import replace
 from support import certificates
+from support.loopback import OK, read_request
 
 from bridge.clock import SystemClock
 from bridge.delivery.forwarder import Forwarder

@@ -36,6 +36,15 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
     """The body of the next request on a connection."""
+    return (await _read(reader))[1]
+
+
+async def read_head(reader: asyncio.StreamReader) -> bytes:
+    """The head of the next request, of which the body is read too."""
+    return (await _read(reader))[0]
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-    return await reader.readexactly(length)
+    return head, await reader.readexactly(length)
